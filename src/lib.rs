@@ -1,0 +1,8 @@
+//! Atomic updates for systems with a package manager on btrfs.
+//!
+//! The library is a stack of layers; a module uses only those below it (ARCHITECTURE.md has the table, and
+//! `tests/architecture.rs` enforces it):
+//!
+//! - [`sys`]: the outside world: processes, files, mounts, locks, signals, the root, output
+
+pub mod sys;

@@ -1,0 +1,355 @@
+//! Paths inside trees that package scriptlets and service users can write.
+//!
+//! Invariant: nothing here follows a symbolic link or leaves the directory it was given: openat2(2) with
+//! RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, then calls on descriptors. [`resolve`] is the one exception: it
+//! reads, never writes, and follows links as a process chrooted there would.
+
+use std::ffi::{CStr, OsStr};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
+
+/// Opens a directory by a trusted path, as the start for the other calls.
+///
+/// # Errors
+/// The error of open(2).
+pub fn open_root(path: &Path) -> io::Result<OwnedFd> {
+    Ok(open(
+        path,
+        OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+/// Opens the directory `rel` below `dir`; an empty `rel` opens `dir` again.
+///
+/// # Errors
+/// `ELOOP` for a symbolic link on the way, `EXDEV` for a way out, else the error of openat2(2).
+pub fn open_dir(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    openat(
+        dir,
+        rel,
+        flags,
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS,
+    )
+}
+
+/// Opens what `rel` names below `dir`, of any type, as a place to mount something on.
+///
+/// # Errors
+/// As [`open_dir`].
+pub fn open_place(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
+    openat(
+        dir,
+        rel,
+        OFlag::O_PATH | OFlag::O_CLOEXEC,
+        ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS,
+    )
+}
+
+/// Opens a file for reading as a process chrooted into `dir` would find it: links are followed inside `dir`.
+///
+/// # Errors
+/// The error of openat2(2).
+pub fn resolve(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    openat(
+        dir,
+        rel,
+        flags,
+        ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+    )
+}
+
+fn openat(dir: impl AsFd, rel: &Path, flags: OFlag, resolve: ResolveFlag) -> io::Result<OwnedFd> {
+    let rel = if rel.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        rel
+    };
+    let how = OpenHow::new().flags(flags).resolve(resolve);
+    // EAGAIN: something was renamed meanwhile and the kernel could not prove that the way stays inside
+    for _ in 0..16 {
+        match openat2(dir.as_fd(), rel, how) {
+            Err(Errno::EAGAIN) => {}
+            other => return Ok(other?),
+        }
+    }
+    Err(Errno::EAGAIN.into())
+}
+
+/// Makes the directory `rel` below `dir`, and those above it, with `mode` for the new ones; returns the ones
+/// that were made, outermost first.
+///
+/// # Errors
+/// As [`open_dir`] and mkdirat(2); what was made before stays.
+pub fn make_dirs(dir: impl AsFd, rel: &Path, mode: u32) -> io::Result<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    let mut parent = open_dir(dir.as_fd(), Path::new(""))?;
+    let mut so_far = PathBuf::new();
+    for name in rel.iter() {
+        so_far.push(name);
+        match mkdirat(&parent, name, Mode::from_bits_truncate(mode)) {
+            Ok(()) => made.push(so_far.clone()),
+            Err(Errno::EEXIST) => {}
+            Err(e) => return Err(e.into()),
+        }
+        parent = open_dir(&parent, Path::new(name))?;
+    }
+    Ok(made)
+}
+
+/// Makes an empty file `rel` below `dir` when nothing is there; returns whether it made one.
+///
+/// # Errors
+/// As [`open_dir`] and openat(2).
+pub fn make_file(dir: impl AsFd, rel: &Path) -> io::Result<bool> {
+    let parent = open_dir(dir, rel.parent().unwrap_or(Path::new("")))?;
+    let name = rel
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    let flags =
+        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    match nix::fcntl::openat(&parent, name, flags, Mode::from_bits_truncate(0o600)) {
+        Ok(_) => Ok(true),
+        Err(Errno::EEXIST) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes the symbolic link `rel` to `target` below `dir` when nothing is there; returns whether it made one.
+///
+/// # Errors
+/// As [`open_dir`] and symlinkat(2).
+pub fn make_link(dir: impl AsFd, rel: &Path, target: &Path) -> io::Result<bool> {
+    let parent = open_dir(dir, rel.parent().unwrap_or(Path::new("")))?;
+    let name = rel
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    match symlinkat(target, &parent, name) {
+        Ok(()) => Ok(true),
+        Err(Errno::EEXIST) => Ok(false),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Sets the times of the directory `rel` below `dir` to now.
+///
+/// # Errors
+/// As [`open_dir`] and futimens(3).
+pub fn touch(dir: impl AsFd, rel: &Path) -> io::Result<()> {
+    let dir = open_dir(dir, rel)?;
+    Ok(nix::sys::stat::futimens(
+        &dir,
+        &TimeSpec::UTIME_NOW,
+        &TimeSpec::UTIME_NOW,
+    )?)
+}
+
+/// Reads the first `limit` bytes of a file as [`resolve`] finds it; `None` when it is not there.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read(dir: impl AsFd, rel: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    match resolve(dir, rel) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(e) => Err(e),
+        Ok(fd) => {
+            let mut bytes = Vec::new();
+            File::from(fd).take(limit).read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        }
+    }
+}
+
+/// Removes the empty directory or the file `rel` below `dir`. Missing already is fine, and a directory that
+/// is no longer empty stays.
+///
+/// # Errors
+/// As [`open_dir`] and unlinkat(2).
+pub fn remove(dir: impl AsFd, rel: &Path) -> io::Result<()> {
+    let parent = match open_dir(dir, rel.parent().unwrap_or(Path::new(""))) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let name = rel
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    let is_dir = match stat_at(&parent, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => kind(&other?) == SFlag::S_IFDIR,
+    };
+    let flag = if is_dir {
+        UnlinkatFlags::RemoveDir
+    } else {
+        UnlinkatFlags::NoRemoveDir
+    };
+    match unlinkat(&parent, name, flag) {
+        Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// lstat(2) of one name in an open directory.
+///
+/// # Errors
+/// The error of fstatat(2).
+pub fn stat_at(dir: impl AsFd, name: &OsStr) -> io::Result<FileStat> {
+    Ok(fstatat(dir, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
+}
+
+/// File type bits of a stat result.
+#[must_use]
+pub fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Calls `visit` with the path (relative to `dir`) and the lstat(2) result of everything below `dir/rel`, a
+/// directory before what it holds. Other file systems and subvolumes are named but not entered. A missing
+/// `rel` has nothing below it. Stops with an error after `limit` entries, so that no tree, however large,
+/// takes the memory of the machine.
+///
+/// # Errors
+/// As [`open_dir`], and `FileTooLarge` at the limit.
+pub fn walk(
+    dir: impl AsFd,
+    rel: &Path,
+    limit: usize,
+    visit: &mut dyn FnMut(&Path, &FileStat),
+) -> io::Result<()> {
+    let start = match open_dir(dir.as_fd(), rel) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let device = nix::sys::stat::fstat(&start)?.st_dev;
+    let mut pending = vec![rel.to_owned()];
+    let mut left = limit;
+    while let Some(path) = pending.pop() {
+        let mut entries = Dir::from_fd(open_dir(dir.as_fd(), &path)?)?;
+        let mut found = Vec::new();
+        for entry in entries.iter() {
+            let entry = entry?;
+            if !is_dots(entry.file_name()) {
+                found.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+            }
+            left = left.checked_sub(1).ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::FileTooLarge,
+                    format!("more than {limit} entries below {}", rel.display()),
+                )
+            })?;
+        }
+        for name in found {
+            let stat = stat_at(&entries, &name)?;
+            let child = path.join(&name);
+            visit(&child, &stat);
+            if kind(&stat) == SFlag::S_IFDIR && stat.st_dev == device {
+                pending.push(child);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_dots(name: &CStr) -> bool {
+    matches!(name.to_bytes(), b"." | b"..")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn dir() -> (tempfile::TempDir, OwnedFd) {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = open_root(dir.path()).unwrap();
+        (dir, fd)
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_refused() {
+        let (tmp, fd) = dir();
+        symlink("/etc", tmp.path().join("link")).unwrap();
+        assert_eq!(
+            open_dir(&fd, Path::new("link")).unwrap_err().raw_os_error(),
+            Some(Errno::ELOOP as i32)
+        );
+        assert!(make_dirs(&fd, Path::new("link/new"), 0o755).is_err());
+        assert!(open_dir(&fd, Path::new("../")).is_err());
+    }
+
+    #[test]
+    fn directories_that_were_made_are_named_and_can_be_removed_again() {
+        let (tmp, fd) = dir();
+        std::fs::create_dir(tmp.path().join("var")).unwrap();
+        let made = make_dirs(&fd, Path::new("var/lib/zypp"), 0o755).unwrap();
+        assert_eq!(made, [Path::new("var/lib"), Path::new("var/lib/zypp")]);
+        assert!(make_file(&fd, Path::new("var/lib/zypp/file")).unwrap());
+        assert!(!make_file(&fd, Path::new("var/lib/zypp/file")).unwrap());
+        remove(&fd, Path::new("var/lib")).unwrap();
+        assert!(
+            tmp.path().join("var/lib/zypp/file").exists(),
+            "a directory in use stays"
+        );
+        for path in [
+            "var/lib/zypp/file",
+            "var/lib/zypp",
+            "var/lib",
+            "var/gone/gone",
+        ] {
+            remove(&fd, Path::new(path)).unwrap();
+        }
+        assert!(tmp.path().join("var").exists() && !tmp.path().join("var/lib").exists());
+    }
+
+    #[test]
+    fn reading_follows_links_inside_the_tree_only() {
+        let (tmp, fd) = dir();
+        std::fs::create_dir_all(tmp.path().join("boot")).unwrap();
+        std::fs::write(tmp.path().join("kernel"), "k").unwrap();
+        symlink("/kernel", tmp.path().join("boot/vmlinuz")).unwrap();
+        symlink("/etc/passwd", tmp.path().join("boot/out")).unwrap();
+        assert!(resolve(&fd, Path::new("boot/vmlinuz")).is_ok());
+        assert!(resolve(&fd, Path::new("boot/out")).is_err());
+    }
+
+    #[test]
+    fn a_walk_is_bounded_and_names_everything() {
+        let (tmp, fd) = dir();
+        std::fs::create_dir_all(tmp.path().join("srv/a/b")).unwrap();
+        symlink("..", tmp.path().join("srv/a/up")).unwrap();
+        let mut seen = Vec::new();
+        walk(&fd, Path::new("srv"), 100, &mut |p, _| {
+            seen.push(p.to_owned())
+        })
+        .unwrap();
+        seen.sort();
+        assert_eq!(
+            seen,
+            [
+                Path::new("srv/a"),
+                Path::new("srv/a/b"),
+                Path::new("srv/a/up")
+            ]
+        );
+        assert!(walk(&fd, Path::new("srv"), 2, &mut |_, _| ()).is_err());
+        assert!(walk(&fd, Path::new("missing"), 2, &mut |_, _| ()).is_ok());
+    }
+}

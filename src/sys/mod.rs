@@ -1,0 +1,21 @@
+//! Layer 0: the outside world.
+//!
+//! Owns processes, files, mounts, locks, signals, the root directory everything is relative to, the log and
+//! what is printed. Knows nothing of snapshots or packages.
+
+pub mod beneath;
+pub mod cmd;
+pub mod failpoint;
+pub mod failure;
+pub mod fs;
+pub mod lock;
+pub mod log;
+pub mod mount;
+pub mod out;
+pub mod owner;
+pub mod root;
+pub mod signal;
+pub mod time;
+
+pub use failure::{Doing, Failure};
+pub use root::Root;

@@ -1,0 +1,130 @@
+//! The root directory that every path is relative to, and the few absolute paths of the kernel.
+//!
+//! Invariant: no other module of the library holds a literal absolute path. `--root DIR` therefore works
+//! for rescue systems, image builds and tests alike.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::{Component, Path, PathBuf};
+
+/// Mounts of the calling thread's mount namespace (proc_pid_mountinfo(5)).
+pub(crate) const THREAD_MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+/// Identity of this boot (random(4)).
+pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Directory of processes (proc(5)).
+pub(crate) const PROC: &str = "/proc";
+/// This very program, also after its file was replaced (proc_pid_exe(5)).
+pub(crate) const SELF_EXE: &str = "/proc/self/exe";
+/// The terminal that controls the process (tty(4)).
+pub(crate) const TERMINAL: &str = "/dev/tty";
+/// Search path of every program that is started on behalf of the system.
+pub(crate) const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a root directory is called from inside.
+pub(crate) const INSIDE: &str = "/";
+
+/// The magic link of an open descriptor (proc_pid_fd(5)): a mount target that cannot be exchanged under us.
+pub(crate) fn descriptor_path(fd: BorrowedFd<'_>) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
+}
+
+/// The system to work on: `/` of the running one, or the directory where another one is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    path: PathBuf,
+}
+
+impl Root {
+    /// The running system.
+    #[must_use]
+    pub fn live() -> Root {
+        Root {
+            path: PathBuf::from(INSIDE),
+        }
+    }
+
+    /// The system that is mounted at `dir`; links are resolved, so `--root /` is the running system.
+    ///
+    /// # Errors
+    /// When `dir` does not exist or is no directory.
+    pub fn at(dir: &Path) -> io::Result<Root> {
+        let path = dir.canonicalize()?;
+        if !path.is_dir() {
+            return Err(io::Error::from(io::ErrorKind::NotADirectory));
+        }
+        Ok(Root { path })
+    }
+
+    /// Whether this is the running system and not one mounted somewhere.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.path == Path::new(INSIDE)
+    }
+
+    /// Where the root directory itself is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `rel` below this root. A leading `/` is taken as "of this root"; `..` does not lead out of it.
+    #[must_use]
+    pub fn join(&self, rel: impl AsRef<Path>) -> PathBuf {
+        let mut path = self.path.clone();
+        path.push(relative(rel.as_ref()));
+        path
+    }
+
+    /// The path that `path` has inside this root, without a leading `/`; `None` when it lies outside.
+    #[must_use]
+    pub fn strip<'p>(&self, path: &'p Path) -> Option<&'p Path> {
+        path.strip_prefix(&self.path).ok()
+    }
+}
+
+/// `path` as it is called inside a root: absolute, from a relative or absolute spelling.
+#[must_use]
+pub fn inside(path: &Path) -> PathBuf {
+    Path::new(INSIDE).join(relative(path))
+}
+
+/// `path` without its leading `/`, with `.` and `..` folded so that it stays below where it starts.
+#[must_use]
+pub fn relative(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_never_leads_out_of_its_root() {
+        let root = Root {
+            path: PathBuf::from("/mnt/system"),
+        };
+        assert_eq!(root.join("/etc/fstab"), Path::new("/mnt/system/etc/fstab"));
+        assert_eq!(root.join("../../etc"), Path::new("/mnt/system/etc"));
+        assert_eq!(root.join(""), Path::new("/mnt/system/"));
+        assert_eq!(
+            root.strip(Path::new("/mnt/system/usr/bin")),
+            Some(Path::new("usr/bin"))
+        );
+        assert_eq!(root.strip(Path::new("/usr")), None);
+    }
+
+    #[test]
+    fn the_root_directory_itself_is_the_running_system() {
+        assert!(Root::at(Path::new("/usr/..")).unwrap().is_live());
+        assert!(Root::at(Path::new("/dev/null")).is_err());
+    }
+}
