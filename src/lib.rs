@@ -4,5 +4,7 @@
 //! `tests/architecture.rs` enforces it):
 //!
 //! - [`sys`]: the outside world: processes, files, mounts, locks, signals, the root, output
+//! - [`config`]: configuration files, merged and typed, each value with its origin
 
+pub mod config;
 pub mod sys;

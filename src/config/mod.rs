@@ -1,0 +1,528 @@
+//! The configuration: transactional-update.conf and tukit.conf, merged and typed.
+//!
+//! This module owns where the files are, how they are merged, what may stand in them and what it means. Each value
+//! knows where it comes from. The files are data: nothing in them is ever run or expanded, and a line that only a
+//! shell could understand is an error that says what to write instead.
+//!
+//! It must not look at the environment (whoever does passes [`Overrides`]), write anything, or decide what a value
+//! leads to. Every path is below a [`Root`], except the ones in the overrides.
+//!
+//! [`KEYS`] is the one list of what can be set. The parser checks against it, and the manual pages are made from it.
+
+mod error;
+mod files;
+mod keys;
+mod parse;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+pub use error::ConfigError;
+pub use keys::{Base, File, KEYS, Key, RebootMethod, UpdateMethod, Values};
+
+use crate::sys::Root;
+use files::read_all;
+use keys::{DEFAULT_LOCK_FILE, DEFAULT_SNAPSHOT_MANAGER};
+use parse::Assignment;
+
+/// Where a value comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing set it.
+    Default,
+    /// A line of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from one.
+        line: usize,
+    },
+    /// An environment variable of this name. This module never makes it; whoever overrides a value does.
+    Environment(&'static str),
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Origin::Default => f.write_str("default"),
+            Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Origin::Environment(name) => write!(f, "environment variable {name}"),
+        }
+    }
+}
+
+/// A value and where it comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Value<T> {
+    /// The value.
+    pub value: T,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl<T> Value<T> {
+    fn default_of(value: T) -> Value<T> {
+        Value {
+            value,
+            origin: Origin::Default,
+        }
+    }
+}
+
+/// Files to read in place of the usual ones, as the environment names them. They are not below the root.
+///
+/// The drop-ins of such a file are in the directory beside it whose name has `.d` added.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// In place of usr/etc/transactional-update.conf (`TU_CONFFILESYSTEM`).
+    pub system_file: Option<PathBuf>,
+    /// In place of etc/transactional-update.conf (`TU_CONFFILE`).
+    pub admin_file: Option<PathBuf>,
+}
+
+/// All values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How to reboot (REBOOT_METHOD).
+    pub reboot_method: Value<RebootMethod>,
+    /// What to do without a command (UPDATE_METHOD).
+    pub update_method: Value<UpdateMethod>,
+    /// Whether new repository keys are trusted (ZYPPER_AUTO_IMPORT_KEYS).
+    pub import_keys: Value<bool>,
+    /// What a new snapshot is made from (BASE).
+    pub base: Value<Base>,
+    /// Directories that are live in a transaction, absolute, in the order of the files (BINDDIRS).
+    pub bind_dirs: Vec<Value<PathBuf>>,
+    /// Whether a soft-reboot may replace a reboot (REBOOT_ALLOW_SOFT_REBOOT).
+    pub allow_soft_reboot: Value<bool>,
+    /// Whether kexec may replace a reboot (REBOOT_ALLOW_KEXEC).
+    pub allow_kexec: Value<bool>,
+    /// The lock file, as a path of the system that is worked on (LOCKFILE).
+    pub lock_file: Value<PathBuf>,
+    /// What manages snapshots (SNAPSHOT_MANAGER). Nothing depends on it.
+    pub snapshot_manager: Value<String>,
+    /// The container image to apply when none is named (OCI_TARGET).
+    pub oci_target: Value<Option<String>>,
+    /// What is strange in the files but does no harm, each with file and line.
+    pub warnings: Vec<String>,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            reboot_method: Value::default_of(RebootMethod::Auto),
+            update_method: Value::default_of(UpdateMethod::Dup),
+            import_keys: Value::default_of(false),
+            base: Value::default_of(Base::Auto),
+            bind_dirs: Vec::new(),
+            allow_soft_reboot: Value::default_of(false),
+            allow_kexec: Value::default_of(false),
+            lock_file: Value::default_of(PathBuf::from(DEFAULT_LOCK_FILE)),
+            snapshot_manager: Value::default_of(DEFAULT_SNAPSHOT_MANAGER.to_owned()),
+            oci_target: Value::default_of(None),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads the configuration of the system at `root`.
+    ///
+    /// A file that does not exist is passed over, unless `overrides` names it. transactional-update.conf is read in layers:
+    /// the file of usr/etc, its drop-ins, the file of etc, its drop-ins; what is read later wins, so that the
+    /// administrator's file beats what packages put into drop-ins. Of tukit.conf the file in etc replaces the one in
+    /// usr/etc, and the drop-ins of both directories follow in the order of their names, as libeconf reads it.
+    /// In both, a drop-in in etc replaces one of the same name in usr/etc.
+    ///
+    /// # Errors
+    /// When a file cannot be read, is not text, is larger than 1 MiB, or has a line or a value that is not understood.
+    pub fn load(root: &Root, overrides: &Overrides) -> Result<Config, ConfigError> {
+        let mut builder = Builder::default();
+        for file in [File::TransactionalUpdate, File::Tukit] {
+            let read = read_all(root, file, overrides)?;
+            builder.config.warnings.extend(read.warnings);
+            for assignment in read.assignments {
+                builder.set(file, &assignment)?;
+            }
+        }
+        let mut config = builder.config;
+        config
+            .bind_dirs
+            .retain(|dir| !dir.value.as_os_str().is_empty());
+        Ok(config)
+    }
+}
+
+/// A configuration while its lines are applied.
+#[derive(Debug, Default)]
+struct Builder {
+    config: Config,
+    /// Which numbered BINDDIRS is where in the list.
+    numbered: BTreeMap<String, usize>,
+}
+
+impl Builder {
+    /// Applies one line.
+    fn set(&mut self, file: File, line: &Assignment) -> Result<(), ConfigError> {
+        let is_list = line.index.is_some();
+        let is_meant =
+            |key: &Key| key.file == file && key.name == line.key && key.is_list() == is_list;
+        let config = &mut self.config;
+        let default = Config::default();
+        match line.key.as_str() {
+            _ if !KEYS.iter().any(is_meant) => self.warn_of_unknown(file, line),
+            "REBOOT_METHOD" => config.reboot_method = line.word(default.reboot_method.value)?,
+            "UPDATE_METHOD" => config.update_method = line.word(default.update_method.value)?,
+            "BASE" => config.base = line.word(default.base.value)?,
+            "ZYPPER_AUTO_IMPORT_KEYS" => {
+                config.import_keys = line.boolean(default.import_keys.value)?
+            }
+            "REBOOT_ALLOW_SOFT_REBOOT" => {
+                config.allow_soft_reboot = line.boolean(default.allow_soft_reboot.value)?;
+            }
+            "REBOOT_ALLOW_KEXEC" => config.allow_kexec = line.boolean(default.allow_kexec.value)?,
+            "LOCKFILE" => config.lock_file = line.path(default.lock_file.value)?,
+            "SNAPSHOT_MANAGER" => config.snapshot_manager = line.with(line.value.clone()),
+            "OCI_TARGET" => {
+                let target = (!line.value.is_empty()).then(|| line.value.clone());
+                config.oci_target = line.with(target);
+            }
+            "BINDDIRS" => self.bind(line)?,
+            // A row of the table without an arm here would be silently ignored; a test sets every key.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// `BINDDIRS[]` adds a directory, or empties the list when it has no value. `BINDDIRS[1]` adds number 1 or replaces
+    /// it; without a value it takes it away.
+    fn bind(&mut self, line: &Assignment) -> Result<(), ConfigError> {
+        let number = line.index.as_deref().unwrap_or_default();
+        let list = &mut self.config.bind_dirs;
+        if number.is_empty() && line.value.is_empty() {
+            list.clear();
+            self.numbered.clear();
+            return Ok(());
+        }
+        // an entry without a path is dropped in the end
+        let dir = line.path(PathBuf::new())?;
+        match self
+            .numbered
+            .get(number)
+            .and_then(|&place| list.get_mut(place))
+        {
+            Some(entry) => *entry = dir,
+            None => {
+                if !number.is_empty() {
+                    self.numbered.insert(number.to_owned(), list.len());
+                }
+                list.push(dir);
+            }
+        }
+        Ok(())
+    }
+
+    fn warn_of_unknown(&mut self, file: File, line: &Assignment) {
+        let name = &line.key;
+        let hint = match KEYS.iter().find(|key| key.name == name) {
+            Some(key) if key.file != file => format!("; it belongs into {}", key.file.name()),
+            Some(key) if key.is_list() => format!("; write {name}[]= for each entry"),
+            Some(_) => format!("; write {name}= without brackets"),
+            None => String::new(),
+        };
+        let brackets = if line.index.is_some() { "[]" } else { "" };
+        self.config.warnings.push(format!(
+            "{}: unknown key {name}{brackets}{hint}",
+            line.origin
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A directory with the files of a system, in which a test can write some.
+    struct System(tempfile::TempDir);
+
+    impl System {
+        fn new(files: &[(&str, &str)]) -> System {
+            let system = System(tempfile::tempdir().unwrap());
+            for (name, text) in files {
+                system.write(name, text.as_bytes());
+            }
+            system
+        }
+
+        fn write(&self, name: &str, content: &[u8]) {
+            let path = self.0.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, content).unwrap();
+        }
+
+        fn load(&self) -> Result<Config, ConfigError> {
+            Config::load(&Root::at(self.0.path()).unwrap(), &Overrides::default())
+        }
+    }
+
+    const MAIN: &str = "etc/transactional-update.conf";
+
+    fn refusal(text: &str) -> String {
+        let error = System::new(&[(MAIN, text)]).load().unwrap_err();
+        let text = error.to_string();
+        text.split_once("transactional-update.conf")
+            .unwrap()
+            .1
+            .to_owned()
+    }
+
+    /// Every value with its origin, paths below `root` shortened.
+    fn describe(loaded: &Result<Config, ConfigError>, root: &Path) -> String {
+        let mut text = String::new();
+        match loaded {
+            Ok(config) => {
+                let mut line = |key: &str, value: &dyn std::fmt::Display, origin: &Origin| {
+                    writeln!(text, "{key}={value} ({origin})").unwrap();
+                };
+                let Config {
+                    reboot_method,
+                    update_method,
+                    import_keys,
+                    base,
+                    ..
+                } = config;
+                line(
+                    "REBOOT_METHOD",
+                    &reboot_method.value.word(),
+                    &reboot_method.origin,
+                );
+                line(
+                    "UPDATE_METHOD",
+                    &update_method.value.word(),
+                    &update_method.origin,
+                );
+                line(
+                    "ZYPPER_AUTO_IMPORT_KEYS",
+                    &import_keys.value,
+                    &import_keys.origin,
+                );
+                line("BASE", &base.value.word(), &base.origin);
+                for dir in &config.bind_dirs {
+                    line("BINDDIRS[]", &dir.value.display(), &dir.origin);
+                }
+                let Config {
+                    allow_soft_reboot,
+                    allow_kexec,
+                    lock_file,
+                    snapshot_manager,
+                    oci_target,
+                    ..
+                } = config;
+                line(
+                    "REBOOT_ALLOW_SOFT_REBOOT",
+                    &allow_soft_reboot.value,
+                    &allow_soft_reboot.origin,
+                );
+                line(
+                    "REBOOT_ALLOW_KEXEC",
+                    &allow_kexec.value,
+                    &allow_kexec.origin,
+                );
+                line("LOCKFILE", &lock_file.value.display(), &lock_file.origin);
+                line(
+                    "SNAPSHOT_MANAGER",
+                    &snapshot_manager.value,
+                    &snapshot_manager.origin,
+                );
+                line(
+                    "OCI_TARGET",
+                    &oci_target.value.as_deref().unwrap_or_default(),
+                    &oci_target.origin,
+                );
+                for warning in &config.warnings {
+                    writeln!(text, "warning: {warning}").unwrap();
+                }
+            }
+            Err(error) => writeln!(text, "error: {error}").unwrap(),
+        }
+        text.replace(&format!("{}/", root.display()), "")
+    }
+
+    #[test]
+    fn every_tree_of_files_gives_what_its_expected_file_says() {
+        let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/config");
+        let mut wrong = String::new();
+        let mut count = 0;
+        for entry in std::fs::read_dir(data).unwrap() {
+            let case = entry.unwrap().path().canonicalize().unwrap();
+            let root = case.join("root");
+            let described = describe(
+                &Config::load(&Root::at(&root).unwrap(), &Overrides::default()),
+                &root,
+            );
+            let path = case.join("expected");
+            count += 1;
+            if std::env::var_os("UPDATE_EXPECTED").is_some() {
+                std::fs::write(&path, &described).unwrap();
+            } else if std::fs::read_to_string(&path).ok().as_ref() != Some(&described) {
+                write!(wrong, "{}:\n{described}\n", case.display()).unwrap();
+            }
+        }
+        assert!(count > 5);
+        assert!(
+            wrong.is_empty(),
+            "not as expected (UPDATE_EXPECTED=1 writes the files anew):\n{wrong}"
+        );
+    }
+
+    #[test]
+    fn every_key_of_the_table_can_be_set_and_has_the_default_that_the_table_says() {
+        let system = System::new(&[]);
+        let defaults = describe(&system.load(), system.0.path());
+        for key in KEYS {
+            let value = match key.values {
+                Values::Words(words) => words.last().unwrap().0,
+                Values::Boolean => "1",
+                Values::Path | Values::Paths => "/some/where",
+                Values::Text => "some text",
+            };
+            let name = if key.is_list() {
+                format!("{}[]", key.name)
+            } else {
+                key.name.to_owned()
+            };
+            let path = format!("etc/{}", key.file.name());
+            let system = System::new(&[(&path, &format!("{name}='{value}'\n"))]);
+            let config = system.load().unwrap();
+            assert_eq!(config.warnings, [""; 0]);
+            let shown = if key.values == Values::Boolean {
+                "true"
+            } else {
+                value
+            };
+            let described = describe(&Ok(config), system.0.path());
+            assert!(
+                described.contains(&format!("{name}={shown} ({path}:1)\n")),
+                "{name}: {described}"
+            );
+            let default = match (key.values, key.default) {
+                (Values::Boolean, "0" | "no" | "false") => "false",
+                (_, default) => default,
+            };
+            let expected = format!("{}={default} (default)\n", key.name);
+            assert_eq!(defaults.contains(&expected), !key.is_list(), "{expected}");
+            assert!(!key.doc.is_empty() && key.doc.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn shell_code_is_refused_with_what_to_write_instead() {
+        for code in [
+            "REBOOT_METHOD=$(cat /x)",
+            "REBOOT_METHOD=\"$X\"",
+            "REBOOT_METHOD=`x`",
+            "REBOOT_METHOD=auto; reboot",
+            "REBOOT_METHOD=auto&",
+            "REBOOT_METHOD=a\"b\"c",
+            "REBOOT_METHOD='auto' UPDATE_METHOD=up",
+            "if [ -e /x ]; then",
+            "if [ $a = b ]; then",
+            "source /etc/x",
+            ". /etc/x",
+            "reboot",
+            "REBOOT_METHOD+=auto",
+            "f() {",
+            "[[ a = b ]]",
+        ] {
+            let refused = refusal(&format!("# a comment\n\n{code}\n"));
+            assert!(refused.starts_with(":3: "), "{refused}");
+            assert!(refused.contains("write KEY=value"), "{refused}");
+        }
+        assert!(refusal("export BASE=auto").contains("write BASE=value alone"));
+        assert!(refusal("BASE = auto").contains("blank before the equals sign"));
+        assert!(refusal("BASE= auto").contains("blank after the equals sign"));
+        assert!(refusal("BASE=\"auto").contains("the quote has no end"));
+        assert!(refusal("BASE='auto").contains("the quote has no end"));
+        assert!(refusal("[section]").contains("no assignment"));
+    }
+
+    #[test]
+    fn a_value_that_is_not_known_is_refused_with_the_ones_that_are() {
+        assert_eq!(
+            refusal("\nBASE=newest\n"),
+            ":2: BASE does not know this value: newest; write one of auto, active, default"
+        );
+        assert!(refusal("ZYPPER_AUTO_IMPORT_KEYS=maybe").contains("write 1 or 0"));
+    }
+
+    #[test]
+    fn quotes_comments_and_no_value_are_understood() {
+        let text = "OCI_TARGET=\"a \\\"b\\\" \\\\ \\n\" # comment\nSNAPSHOT_MANAGER = 'x # y'\nLOCKFILE=\n";
+        let config = System::new(&[("etc/tukit.conf", text)]).load().unwrap();
+        assert_eq!(config.oci_target.value.as_deref(), Some("a \"b\" \\ \\n"));
+        assert_eq!(config.snapshot_manager.value, "x # y");
+        assert_eq!(config.lock_file.value, Config::default().lock_file.value);
+    }
+
+    #[test]
+    fn files_that_are_named_take_the_place_of_the_usual_ones_and_must_exist() {
+        let system = System::new(&[
+            ("usr/etc/transactional-update.conf", "REBOOT_METHOD=kexec\n"),
+            (MAIN, "UPDATE_METHOD=up\n"),
+            ("other/admin", "UPDATE_METHOD=patch\n"),
+            ("other/admin.d/a.conf", "BASE=active\n"),
+        ]);
+        let root = Root::at(system.0.path()).unwrap();
+        let mut overrides = Overrides {
+            admin_file: Some(system.0.path().join("other/admin")),
+            ..Overrides::default()
+        };
+        let config = Config::load(&root, &overrides).unwrap();
+        assert_eq!(config.update_method.value, UpdateMethod::Patch);
+        assert_eq!(config.base.value, Base::Active);
+        assert_eq!(config.reboot_method.value, RebootMethod::Kexec);
+        overrides.system_file = Some(system.0.path().join("other/none"));
+        let error = Config::load(&root, &overrides).unwrap_err().to_string();
+        assert!(error.contains("other/none: does not exist"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_readable_text_of_a_sensible_size_is_refused() {
+        let system = System::new(&[]);
+        let refused = |content: &[u8]| {
+            system.write(MAIN, content);
+            system.load().unwrap_err().problem
+        };
+        assert_eq!(refused(&vec![b'#'; (1 << 20) + 1]), "is larger than 1 MiB");
+        assert_eq!(
+            refused(&vec![b'#'; (64 << 10) + 1]),
+            "this line is too long"
+        );
+        assert_eq!(refused(b"BASE=a\xff"), "this line is no text");
+        assert_eq!(refused(b"BASE=a\0"), "this line is no text");
+        std::fs::remove_file(system.0.path().join(MAIN)).unwrap();
+        std::fs::create_dir(system.0.path().join(MAIN)).unwrap();
+        assert_eq!(system.load().unwrap_err().problem, "is no file");
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), tail in "[A-Z\\[\\]=\"'$ \\\\#\n]{0,40}") {
+            let mut content = bytes;
+            content.push(b'\n');
+            content.extend(tail.bytes());
+            for file in [File::TransactionalUpdate, File::Tukit] {
+                if let Ok(read) = parse::parse(file, Path::new("f"), &content) {
+                    for line in &read.assignments {
+                        prop_assert!(!line.key.is_empty());
+                    }
+                }
+            }
+        }
+    }
+}
