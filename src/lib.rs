@@ -5,6 +5,8 @@
 //!
 //! - [`sys`]: the outside world: processes, files, mounts, locks, signals, the root, output
 //! - [`config`]: configuration files, merged and typed, each value with its origin
+//! - [`snapshot`]: btrfs subvolumes, snapper's metadata, the inventory
 
 pub mod config;
+pub mod snapshot;
 pub mod sys;
