@@ -6,7 +6,9 @@
 //! - [`sys`]: the outside world: processes, files, mounts, locks, signals, the root, output
 //! - [`config`]: configuration files, merged and typed, each value with its origin
 //! - [`snapshot`]: btrfs subvolumes, snapper's metadata, the inventory
+//! - [`boot`]: what boots next: the loader, the switch, what makes a snapshot bootable
 
+pub mod boot;
 pub mod config;
 pub mod snapshot;
 pub mod sys;
