@@ -7,8 +7,10 @@
 //! - [`config`]: configuration files, merged and typed, each value with its origin
 //! - [`snapshot`]: btrfs subvolumes, snapper's metadata, the inventory
 //! - [`boot`]: what boots next: the loader, the switch, what makes a snapshot bootable
+//! - [`sandbox`]: the mount plan, and running a program in a snapshot
 
 pub mod boot;
 pub mod config;
+pub mod sandbox;
 pub mod snapshot;
 pub mod sys;
