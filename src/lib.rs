@@ -8,9 +8,11 @@
 //! - [`snapshot`]: btrfs subvolumes, snapper's metadata, the inventory
 //! - [`boot`]: what boots next: the loader, the switch, what makes a snapshot bootable
 //! - [`sandbox`]: the mount plan, and running a program in a snapshot
+//! - [`package`]: what to ask zypper, what its answers mean
 
 pub mod boot;
 pub mod config;
+pub mod package;
 pub mod sandbox;
 pub mod snapshot;
 pub mod sys;
