@@ -9,6 +9,7 @@
 //! - [`boot`]: what boots next: the loader, the switch, what makes a snapshot bootable
 //! - [`sandbox`]: the mount plan, and running a program in a snapshot
 //! - [`package`]: what to ask zypper, what its answers mean
+//! - [`transaction`]: open, seal, publish or abort; base, recovery
 
 pub mod boot;
 pub mod config;
@@ -16,3 +17,4 @@ pub mod package;
 pub mod sandbox;
 pub mod snapshot;
 pub mod sys;
+pub mod transaction;

@@ -1,0 +1,129 @@
+//! Layer 2: a change to the system that happens wholly or not at all.
+//!
+//! Owns the order of writes: lock, recover, preflight, snapshot, mounts, run, seal, publish or abort.
+//!
+//! Invariants: [`Open`] ends by [`Open::seal`] and [`Sealed::publish`], or the snapshot is gone, also when
+//! it is dropped. Nothing of the running system changes before `publish`, which switches once.
+
+mod base;
+mod facts;
+mod hidden;
+mod open;
+mod preflight;
+mod record;
+mod recover;
+mod sealed;
+mod unchanged;
+
+pub use base::{Base, BaseError, BasePolicy, Reason, choose};
+pub use hidden::HiddenFile;
+pub use open::{Open, Options, mark_booted};
+pub use preflight::{Need, not_inside_another};
+pub use record::{Record, Restart, ask_for_restart};
+pub use recover::recover;
+pub use sealed::{Published, Sealed};
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::boot::{self, Cause};
+use crate::config::Config;
+use crate::snapshot::{SnapshotId, Store};
+use crate::sys::lock::WriteLock;
+use crate::sys::{Root, root};
+
+/// The variable that tells programs that they run inside a transaction.
+pub const INSIDE_VARIABLE: &str = "TRANSACTIONAL_UPDATE";
+
+/// The system that is worked on.
+#[derive(Debug)]
+pub struct System {
+    /// Its root.
+    pub root: Root,
+    /// Its snapshots.
+    pub store: Store,
+    /// Its configuration.
+    pub config: Config,
+}
+
+impl System {
+    /// Takes the right to change this system. A system that is mounted somewhere is locked by the directory
+    /// of its snapshots, since its /run is not there.
+    ///
+    /// # Errors
+    /// When another process has it.
+    pub fn lock(&self) -> Result<WriteLock> {
+        let lock = if self.root.is_live() {
+            WriteLock::file(&self.root.join(&self.config.lock_file.value))
+        } else {
+            WriteLock::directory(&self.root.join(crate::snapshot::SNAPSHOTS))
+        };
+        Ok(lock?)
+    }
+
+    /// Makes snapshot `id` what boots next, after showing that it can boot.
+    ///
+    /// # Errors
+    /// When it cannot boot or the switch fails; the previous default is the default then.
+    pub fn switch_to(&self, lock: &WriteLock, id: SnapshotId) -> Result<()> {
+        let bootable = self.check_bootable(id)?;
+        self.switch(lock, bootable)
+    }
+
+    /// Shows that snapshot `id` can boot.
+    ///
+    /// # Errors
+    /// Names what is missing.
+    pub fn check_bootable(&self, id: SnapshotId) -> Result<boot::Bootable> {
+        let subvolume = self.store.subvolume_id(id)?;
+        let fd = self.store.open_snapshot(id)?;
+        let loader = boot::detect(&fd)?;
+        if loader == boot::Loader::None {
+            crate::sys::out::detail(
+                "No boot loader was found in the snapshot: only the default subvolume is switched.",
+            );
+        }
+        boot::check(loader, &fd, subvolume)
+            .with_context(|| format!("snapshot {id} is not made the next one"))
+    }
+
+    /// Makes a subvolume that was shown bootable what boots next.
+    ///
+    /// # Errors
+    /// When it fails; the previous default is the default then.
+    pub fn switch(&self, lock: &WriteLock, next: boot::Bootable) -> Result<()> {
+        let previous = self.store.default_subvolume()?;
+        Ok(boot::switch(
+            &Switch {
+                store: &self.store,
+                lock,
+            },
+            previous,
+            next,
+        )?)
+    }
+}
+
+/// Lends the store's default subvolume to [`boot`], which is the only one to set it.
+struct Switch<'s> {
+    store: &'s Store,
+    lock: &'s WriteLock,
+}
+
+impl boot::DefaultSubvolume for Switch<'_> {
+    fn set(&self, subvolume: u64) -> Result<(), Cause> {
+        Ok(self.store.set_default(self.lock, subvolume)?)
+    }
+
+    fn commit(&self) -> Result<(), Cause> {
+        Ok(self.store.commit()?)
+    }
+}
+
+/// The working directory of the caller as it would be called inside the system at `root`.
+fn working_directory(root: &Root) -> PathBuf {
+    let cwd = std::env::current_dir().unwrap_or_default();
+    root.strip(&cwd)
+        .map_or_else(|| root::inside("".as_ref()), root::inside)
+}

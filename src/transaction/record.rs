@@ -1,0 +1,124 @@
+//! What is written after the end of a transaction. Nothing is ever decided from it.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::System;
+use crate::sys::{beneath, fs, time};
+
+const HISTORY: &str = "var/lib/transactional-update/history.jsonl";
+const REBOOT_NEEDED: &str = "run/reboot-needed";
+
+/// A line of the history.
+#[derive(Debug, Default, Serialize)]
+pub struct Record<'r> {
+    /// When it ended, UTC; set by [`Record::append`].
+    pub time: String,
+    /// What was called.
+    pub command: &'r str,
+    /// `published`, `unchanged`, `failed`, `rollback` or `discard`.
+    pub result: &'r str,
+    /// Number of the new snapshot, when there is one.
+    pub snapshot: Option<u64>,
+    /// Number of the base, when one was chosen.
+    pub base: Option<u64>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Record<'_> {
+    /// Appends this to the history of the system.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn append(mut self, system: &System) -> Result<()> {
+        self.time = time::utc(SystemTime::now());
+        let line = serde_json::to_string(&self)?;
+        let path = system.root.join(HISTORY);
+        fs::append_line(&path, &line).with_context(|| format!("writing {}", path.display()))
+    }
+}
+
+/// How the system has to be restarted for a new snapshot; a later value includes the earlier ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Restart {
+    /// Not at all.
+    None,
+    /// User space only.
+    Soft,
+    /// With a new kernel, without the firmware.
+    Kexec,
+    /// Wholly; also when nobody said anything else.
+    #[default]
+    Reboot,
+}
+
+impl Restart {
+    const NAMES: [(&str, Restart); 4] = [
+        ("none", Restart::None),
+        ("soft-reboot", Restart::Soft),
+        ("kexec", Restart::Kexec),
+        ("reboot", Restart::Reboot),
+    ];
+
+    fn name(self) -> &'static str {
+        Restart::NAMES
+            .iter()
+            .find(|(_, r)| *r == self)
+            .map_or("reboot", |(name, _)| name)
+    }
+
+    /// What the package manager's plugin noted in the open root of a snapshot.
+    pub(super) fn asked_for_in(root: impl AsFd) -> Restart {
+        let noted = beneath::read(root, Path::new(REBOOT_NEEDED), 64)
+            .ok()
+            .flatten();
+        noted.map_or(Restart::Reboot, |text| Restart::parse(&text))
+    }
+
+    fn parse(text: &[u8]) -> Restart {
+        let text = String::from_utf8_lossy(text);
+        Restart::NAMES
+            .iter()
+            .find(|(name, _)| *name == text.trim())
+            .map_or(Restart::Reboot, |(_, r)| *r)
+    }
+}
+
+/// Tells other programs of the running system that it waits for a restart. A stronger wish that is there
+/// already stays.
+///
+/// # Errors
+/// When the mark cannot be written.
+pub fn ask_for_restart(system: &System, restart: Restart) -> Result<()> {
+    if !system.root.is_live() {
+        return Ok(());
+    }
+    let path = system.root.join(REBOOT_NEEDED);
+    let before = match fs::read_bounded(&path, 64) {
+        Ok(text) => Restart::parse(&text),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Restart::None,
+        Err(_) => Restart::Reboot,
+    };
+    let text = format!("{}\n", restart.max(before).name());
+    fs::replace(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_or_empty_wish_means_a_reboot() {
+        assert_eq!(Restart::parse(b"soft-reboot\n"), Restart::Soft);
+        assert_eq!(Restart::parse(b""), Restart::Reboot);
+        assert_eq!(Restart::parse(b"\xff"), Restart::Reboot);
+        assert!(Restart::Kexec > Restart::Soft && Restart::Reboot.name() == "reboot");
+    }
+}

@@ -1,0 +1,50 @@
+//! Finishing what a transaction that was cut off left undone, from its metadata alone.
+
+use crate::snapshot::{Inventory, Snapshot, Store, key};
+use crate::sys::lock::WriteLock;
+use crate::sys::{Failure, out};
+
+/// Removes the snapshots of our transactions whose process is dead. Those of other programs, those that wait
+/// to be continued, and what cannot be understood stay. Returns how many were removed.
+///
+/// # Errors
+/// When one of them cannot be removed; the others are tried all the same.
+pub fn recover(
+    store: &Store,
+    lock: &WriteLock,
+    inventory: &mut Inventory,
+) -> Result<usize, Failure> {
+    store.remove_unborn(lock)?;
+    let dead: Vec<_> = inventory
+        .snapshots
+        .values()
+        .filter(|s| is_abandoned(s))
+        .map(|s| s.id)
+        .collect();
+    let mut failed = None;
+    for id in &dead {
+        if inventory.default == Some(*id) || inventory.booted == Some(*id) {
+            out::warn(format_args!(
+                "snapshot {id} is marked as unfinished, but it is what boots; it stays"
+            ));
+            continue;
+        }
+        match store.delete(lock, *id) {
+            Ok(()) => {
+                inventory.snapshots.remove(id);
+                out::say(format_args!(
+                    "Removed snapshot {id}, left behind by a transaction that was cut off."
+                ));
+            }
+            Err(e) => failed = Some(e),
+        }
+    }
+    failed.map_or(Ok(dead.len()), Err)
+}
+
+/// Whether a transaction of ours was making it and its process is gone.
+fn is_abandoned(snapshot: &Snapshot) -> bool {
+    snapshot.in_progress()
+        && snapshot.userdata(key::KEPT).is_none()
+        && snapshot.owner().is_some_and(|owner| !owner.is_alive())
+}
