@@ -10,9 +10,11 @@
 //! - [`sandbox`]: the mount plan, and running a program in a snapshot
 //! - [`package`]: what to ask zypper, what its answers mean
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
+//! - [`manage`]: rollback, discard
 
 pub mod boot;
 pub mod config;
+pub mod manage;
 pub mod package;
 pub mod sandbox;
 pub mod snapshot;

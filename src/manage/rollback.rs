@@ -1,0 +1,265 @@
+//! Going back to a snapshot.
+
+use std::fmt::Display;
+use std::time::SystemTime;
+
+use anyhow::{Context, Result, bail};
+
+use crate::snapshot::{BaseRef, Info, Inventory, Metadata, Snapshot, SnapshotId, key};
+use crate::sys::lock::WriteLock;
+use crate::sys::owner::Owner;
+use crate::sys::{failpoint, signal, time};
+use crate::transaction::{System, recover};
+
+/// Where to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// The running system: a pending update is no longer the next one.
+    Current,
+    /// The newest snapshot that was booted before the running one.
+    Last,
+    /// This one.
+    Snapshot(SnapshotId),
+}
+
+/// What boots next after going back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolledBack {
+    /// It is that already; the snapshot that `last` would go to, when there is one.
+    AlreadyNext(SnapshotId, Option<SnapshotId>),
+    /// The snapshot itself.
+    To(SnapshotId),
+    /// A read-write copy of a snapshot; the running system was saved.
+    ToCopy {
+        /// The snapshot that was asked for.
+        of: SnapshotId,
+        /// The copy, which boots next.
+        copy: SnapshotId,
+        /// The read-only snapshot of the running system.
+        saved: SnapshotId,
+    },
+}
+
+/// Makes `target` what boots next. On a system whose root is read-write that is a copy, since the snapshots
+/// themselves may be read-only and should stay what they are.
+///
+/// # Errors
+/// When there is no such snapshot, or it is in use by a transaction, not understood or could not boot.
+pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<RolledBack> {
+    let mut inventory = system.store.inventory()?;
+    recover(&system.store, lock, &mut inventory)?;
+    let current = inventory
+        .current
+        .context("the running system is no snapshot")?;
+    let to = match target {
+        Target::Current => current,
+        Target::Snapshot(id) => id,
+        Target::Last => last_good(&inventory).with_context(|| {
+            format!("no snapshot is known to have run before #{current}; `list` shows those there are, `rollback N` takes one")
+        })?,
+    };
+    if inventory.default == Some(to) {
+        return Ok(RolledBack::AlreadyNext(
+            to,
+            last_good(&inventory).filter(|l| *l != to),
+        ));
+    }
+    let snapshot = usable(&inventory, to)?;
+    let bootable = system.check_bootable(to)?;
+    let read_write = inventory
+        .get(current)
+        .and_then(|s| s.subvolume.as_ref())
+        .is_some_and(|s| !s.read_only);
+    if read_write && to != current {
+        return copy(system, lock, &inventory, current, snapshot);
+    }
+    keep(system, lock, snapshot)?;
+    signal::check()?;
+    system.switch(lock, bootable)?;
+    Ok(RolledBack::To(to))
+}
+
+/// The newest snapshot below the running one that is known to have run.
+#[must_use]
+pub fn last_good(inventory: &Inventory) -> Option<SnapshotId> {
+    let current = inventory.current?;
+    let older = inventory.snapshots.range(..current).rev();
+    older
+        .map(|(_, s)| s)
+        .find(|s| s.is_whole() && s.was_booted())
+        .map(|s| s.id)
+}
+
+fn usable(inventory: &Inventory, id: SnapshotId) -> Result<&Snapshot> {
+    let Some(snapshot) = inventory.get(id) else {
+        bail!("there is no snapshot {id}; `list` shows those there are");
+    };
+    match &snapshot.metadata {
+        _ if snapshot.subvolume.is_none() => {
+            bail!("snapshot {id} has no subvolume; it cannot be booted")
+        }
+        Metadata::Good(info) if info.in_progress() => {
+            bail!("snapshot {id} belongs to a transaction that has not ended; it cannot be booted")
+        }
+        Metadata::Good(_) => Ok(snapshot),
+        Metadata::Missing => {
+            bail!("snapshot {id} has no info.xml; whether it is whole is not known")
+        }
+        Metadata::Bad(why) => bail!(
+            "the info.xml of snapshot {id} is not understood ({why}); whether it is whole is not known"
+        ),
+    }
+}
+
+/// What boots next must not be cleaned up.
+fn keep(system: &System, lock: &WriteLock, snapshot: &Snapshot) -> Result<()> {
+    match snapshot.info() {
+        Some(info) if !info.cleanup.is_empty() => {
+            let mut info = info.clone();
+            info.cleanup.clear();
+            Ok(system.store.write_info(lock, snapshot.id, &info)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn copy(
+    system: &System,
+    lock: &WriteLock,
+    inventory: &Inventory,
+    current: SnapshotId,
+    of: &Snapshot,
+) -> Result<RolledBack> {
+    let made = Made {
+        system,
+        lock,
+        ids: Vec::new(),
+    };
+    let current = inventory
+        .get(current)
+        .context("the running system is no snapshot")?;
+    let (saved, made) = made.snapshot(
+        inventory,
+        current,
+        true,
+        format_args!("Backup of #{} before rollback to #{}", current.id, of.id),
+    )?;
+    let (copy, made) = made.snapshot(inventory, of, false, format_args!("Copy of #{}", of.id))?;
+    system.store.sync()?;
+    signal::check()?;
+    system.switch_to(lock, copy)?;
+    made.keep();
+    Ok(RolledBack::ToCopy {
+        of: of.id,
+        copy,
+        saved,
+    })
+}
+
+/// Snapshots made on the way; gone again unless all of it succeeds.
+struct Made<'s> {
+    system: &'s System,
+    lock: &'s WriteLock,
+    ids: Vec<SnapshotId>,
+}
+
+impl<'s> Made<'s> {
+    fn snapshot(
+        mut self,
+        inventory: &Inventory,
+        of: &Snapshot,
+        read_only: bool,
+        description: impl Display,
+    ) -> Result<(SnapshotId, Made<'s>)> {
+        let store = &self.system.store;
+        let uuid = of
+            .uuid()
+            .context("the snapshot has no subvolume")?
+            .to_string();
+        let describe = |id| {
+            let mut info = Info::new(id, time::utc(SystemTime::now()), description.to_string());
+            info.userdata.insert(
+                key::BASE.into(),
+                BaseRef {
+                    id: of.id,
+                    uuid: uuid.clone(),
+                }
+                .to_string(),
+            );
+            if !read_only {
+                info.cleanup.clear(); // it is about to boot
+            }
+            info
+        };
+        let unfinished = |id| {
+            let mut info = describe(id);
+            info.userdata.insert(key::IN_PROGRESS.into(), "yes".into());
+            info.userdata
+                .insert(key::OWNER.into(), Owner::this().to_string());
+            info
+        };
+        let id = store.reserve(self.lock, inventory, unfinished)?;
+        self.ids.push(id);
+        failpoint::hit("rollback-reserved")?;
+        store.create(self.lock, id, of.id, read_only)?;
+        failpoint::hit("rollback-created")?;
+        store.write_info(self.lock, id, &describe(id))?;
+        Ok((id, self))
+    }
+
+    fn keep(mut self) {
+        self.ids.clear();
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        for id in &self.ids {
+            if let Err(e) = self.system.store.delete(self.lock, *id) {
+                crate::sys::out::warn(format_args!(
+                    "snapshot {id} could not be removed: {e}: {}",
+                    e.cause()
+                ));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::Subvolume;
+
+    #[test]
+    fn the_last_good_snapshot_is_the_newest_older_one_that_ran() {
+        let id = |n| SnapshotId::new(n).unwrap();
+        let mut inventory = Inventory {
+            current: Some(id(5)),
+            ..Inventory::default()
+        };
+        for (n, booted, whole) in [
+            (1, true, true),
+            (2, true, true),
+            (3, true, false),
+            (4, false, true),
+            (6, true, true),
+        ] {
+            let mut info = Info::new(id(n), String::new(), String::new());
+            if booted {
+                info.userdata.insert(key::BOOTED.into(), "t".into());
+            }
+            let subvolume = whole.then(Subvolume::default);
+            inventory.snapshots.insert(
+                id(n),
+                Snapshot {
+                    id: id(n),
+                    subvolume,
+                    metadata: Metadata::Good(info),
+                },
+            );
+        }
+        assert_eq!(last_good(&inventory), Some(id(2)));
+        inventory.current = Some(id(1));
+        assert_eq!(last_good(&inventory), None);
+    }
+}
