@@ -11,11 +11,13 @@
 //! - [`package`]: what to ask zypper, what its answers mean
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
 //! - [`manage`]: rollback, discard
+//! - [`report`]: status and list
 
 pub mod boot;
 pub mod config;
 pub mod manage;
 pub mod package;
+pub mod report;
 pub mod sandbox;
 pub mod snapshot;
 pub mod sys;

@@ -1,0 +1,10 @@
+//! Layer 3: what there is to see. Never takes the write lock, changes nothing and starts no program.
+
+mod list;
+mod status;
+
+pub use list::{Entry, List};
+pub use status::{Pending, Status};
+
+/// Version of the JSON that `--json` prints; raised when a field changes its meaning or goes away.
+pub const SCHEMA: u32 = 1;

@@ -1,0 +1,186 @@
+//! What runs, what boots next, and what deserves attention.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::SCHEMA;
+use crate::snapshot::{Inventory, Metadata, key};
+
+/// The answer of `status`.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Version of this form.
+    pub schema: u32,
+    /// Number of the snapshot that was booted; none for a system that is mounted elsewhere.
+    pub booted: Option<u64>,
+    /// Number of the snapshot /usr comes from.
+    pub current: Option<u64>,
+    /// Number of the default snapshot.
+    pub default: Option<u64>,
+    /// Number of the snapshot that boots next.
+    pub next: Option<u64>,
+    /// The update that waits for the next boot.
+    pub pending: Option<Pending>,
+    /// Whether another snapshot than the running one boots next.
+    pub reboot_needed: bool,
+    /// Numbers of snapshots that a transaction has not finished.
+    pub in_progress: Vec<u64>,
+    /// Numbers of snapshots that were kept after a failure.
+    pub kept: Vec<u64>,
+    /// Sentences on what an administrator should look at.
+    pub attention: Vec<String>,
+}
+
+/// An update that waits for the next boot.
+#[derive(Debug, Serialize)]
+pub struct Pending {
+    /// Number of its snapshot.
+    pub snapshot: u64,
+    /// When it was made, UTC.
+    pub since: String,
+    /// From it down to the running system, by number; empty when it does not descend from it.
+    pub lineage: Vec<u64>,
+}
+
+impl Status {
+    /// The status of the system whose snapshots are `inventory`.
+    #[must_use]
+    pub fn new(inventory: &Inventory) -> Status {
+        let numbers = |matches: &dyn Fn(&crate::snapshot::Snapshot) -> bool| -> Vec<u64> {
+            inventory
+                .snapshots
+                .values()
+                .filter(|s| matches(s))
+                .map(|s| s.id.number())
+                .collect()
+        };
+        let running = inventory.booted.or(inventory.current);
+        Status {
+            schema: SCHEMA,
+            booted: inventory.booted.map(|id| id.number()),
+            current: inventory.current.map(|id| id.number()),
+            default: inventory.default.map(|id| id.number()),
+            next: inventory.default.map(|id| id.number()),
+            pending: pending(inventory),
+            reboot_needed: inventory.default != running,
+            in_progress: numbers(&|s| s.in_progress()),
+            kept: numbers(&|s| s.userdata(key::KEPT).is_some()),
+            attention: attention(inventory),
+        }
+    }
+}
+
+fn pending(inventory: &Inventory) -> Option<Pending> {
+    let pending = inventory.pending()?;
+    let lineage = inventory.current.and_then(|current| {
+        let chain = inventory.lineage(pending.id, current)?;
+        Some(
+            chain
+                .into_iter()
+                .chain([current])
+                .map(|id| id.number())
+                .collect(),
+        )
+    });
+    Some(Pending {
+        snapshot: pending.id.number(),
+        since: pending.info().map(|i| i.date.clone()).unwrap_or_default(),
+        lineage: lineage.unwrap_or_default(),
+    })
+}
+
+fn attention(inventory: &Inventory) -> Vec<String> {
+    let mut found = Vec::new();
+    let default = inventory.default.and_then(|id| inventory.get(id));
+    match default {
+        None => found.push(
+            "the default subvolume is no snapshot; `rollback N` makes one the next system"
+                .to_owned(),
+        ),
+        Some(next) => {
+            if next.in_progress() {
+                found.push(format!(
+                    "snapshot {} boots next, but is marked as unfinished",
+                    next.id
+                ));
+            }
+            if let Some(count) = next.userdata(key::HIDDEN) {
+                found.push(format!(
+                    "{count} packaged files of snapshot {} are hidden by other file systems (/var, /srv, /opt …); \
+                     BINDDIRS in tukit.conf makes a directory part of transactions",
+                    next.id
+                ));
+            }
+        }
+    }
+    for snapshot in inventory.snapshots.values() {
+        match (&snapshot.metadata, &snapshot.subvolume) {
+            (Metadata::Bad(why), _) => {
+                found.push(format!(
+                    "the info.xml of snapshot {} is not understood: {why}",
+                    snapshot.id
+                ));
+            }
+            (Metadata::Missing, _) => {
+                found.push(format!("snapshot {} has no info.xml", snapshot.id))
+            }
+            (Metadata::Good(_), None) if !snapshot.in_progress() => {
+                found.push(format!("snapshot {} has no subvolume", snapshot.id));
+            }
+            (Metadata::Good(_), _) => {}
+        }
+        let dead =
+            snapshot.in_progress() && snapshot.owner().is_some_and(|owner| !owner.is_alive());
+        if dead {
+            found.push(format!("snapshot {} was left behind by a transaction that was cut off; the next one removes it", snapshot.id));
+        }
+    }
+    found
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |n: Option<u64>| n.map_or("no snapshot".to_owned(), |n| format!("#{n}"));
+        match (self.booted, self.current) {
+            (Some(booted), Some(current)) if booted != current => {
+                writeln!(f, "Running: #{current} (booted: #{booted})")?;
+            }
+            (Some(booted), _) => writeln!(f, "Running: #{booted}")?,
+            (None, current) => writeln!(f, "Mounted: {}", name(current))?,
+        }
+        writeln!(f, "Next boot: {}", name(self.next))?;
+        if let Some(pending) = &self.pending {
+            writeln!(
+                f,
+                "Pending: #{} since {} UTC",
+                pending.snapshot, pending.since
+            )?;
+            if pending.lineage.len() > 2 {
+                let lineage: Vec<String> =
+                    pending.lineage.iter().map(|n| format!("#{n}")).collect();
+                writeln!(f, "Made from: {}", lineage.join(" <- "))?;
+            }
+        }
+        if self.reboot_needed {
+            writeln!(
+                f,
+                "Reboot to switch to it; `rollback` keeps {} instead.",
+                name(self.current)
+            )?;
+        }
+        for (title, list) in [
+            ("In progress", &self.in_progress),
+            ("Kept after a failure", &self.kept),
+        ] {
+            if !list.is_empty() {
+                let list: Vec<String> = list.iter().map(|n| format!("#{n}")).collect();
+                writeln!(f, "{title}: {}", list.join(", "))?;
+            }
+        }
+        for text in &self.attention {
+            writeln!(f, "Attention: {text}")?;
+        }
+        Ok(())
+    }
+}
