@@ -12,8 +12,10 @@
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
 //! - [`manage`]: rollback, discard
 //! - [`report`]: status and list
+//! - [`cli`]: arguments, exit codes, words, progress; one file per command
 
 pub mod boot;
+pub mod cli;
 pub mod config;
 pub mod manage;
 pub mod package;

@@ -1,0 +1,44 @@
+//! From an error to words and an exit code. The one place that prints why something failed.
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Error;
+
+use crate::package::Failure;
+use crate::sys::out;
+
+/// Exit code of everything that failed; nothing has changed then.
+pub(super) const FAILED: u8 = 1;
+
+/// Prints what clap has to say: help and version are no failures, anything else is.
+pub(super) fn usage(error: &clap::Error) -> ExitCode {
+    let is_failure = error.use_stderr();
+    match error.print() {
+        Ok(()) if !is_failure => ExitCode::SUCCESS,
+        _ => ExitCode::from(FAILED),
+    }
+}
+
+/// Prints an error with its causes, the last lines of the program that failed, and what to do.
+pub(super) fn report(error: &Error) -> ExitCode {
+    // whoever reads our output has seen enough (`list | head`)
+    if error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    {
+        return ExitCode::from(FAILED);
+    }
+    out::error(format_args!("{error:#}"));
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        let said =
+            |line: &str| line.trim_end_matches('.').eq_ignore_ascii_case(&failure.message);
+        for line in failure.details.iter().filter(|line| !said(line)) {
+            out::complaint(format_args!("  {line}"));
+        }
+        if !failure.hint.is_empty() {
+            out::complaint(failure.hint);
+        }
+    }
+    ExitCode::from(FAILED)
+}

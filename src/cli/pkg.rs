@@ -1,0 +1,228 @@
+//! `pkg`, `dup`, `up` and `patch`: the package manager in the new snapshot.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::io::BufRead;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use super::args::Pkg;
+use super::progress::Progress;
+use super::session::{Session, Worked};
+use crate::package::rpm::Fingerprint;
+use crate::package::{
+    Action, Failure, FailureKind, Report, Request, Success, judge, repos, rpm, xml,
+};
+use crate::sandbox::{Output, Shown};
+use crate::sys::cmd::Argv;
+use crate::sys::{fs, out};
+use crate::transaction::{Need, Open, System};
+
+/// How often the package manager may ask to be called again after it updated itself.
+const ROUNDS: usize = 3;
+/// How many lines of its standard error are kept for the message.
+const TAIL: usize = 20;
+
+/// Installs, removes or updates packages by name.
+pub(super) fn pkg(session: &Session, action: Pkg) -> Result<ExitCode> {
+    let (action, packages) = match action {
+        Pkg::Install(packages) => (Action::Install, packages),
+        Pkg::Remove(packages) => (Action::Remove, packages),
+        Pkg::Update(packages) => (Action::Update, packages),
+    };
+    package_manager(session, action, packages.args, session.is_interactive(true))
+}
+
+/// Updates the whole system.
+pub(super) fn upgrade(session: &Session, action: Action, args: Vec<OsString>) -> Result<ExitCode> {
+    package_manager(session, action, args, session.is_interactive(false))
+}
+
+fn package_manager(
+    session: &Session,
+    action: Action,
+    args: Vec<OsString>,
+    interactive: bool,
+) -> Result<ExitCode> {
+    if interactive && !out::is_answered() {
+        bail!(
+            "the package manager asks questions, and there is no terminal to answer them; add --non-interactive before the command"
+        );
+    }
+    let mut request =
+        Request::new(action, args.into_iter().flat_map(packages_in)).with_absolute_paths(located);
+    request.interactive = interactive;
+    let files: Vec<PathBuf> = request
+        .local_paths()
+        .map(|p| p.into_owned())
+        .filter(|p| is_package(p))
+        .collect();
+    let shown = |system: &System| {
+        let own = files.into_iter().map(|path| Shown {
+            source: path.clone(),
+            path,
+        });
+        own.chain(local_repositories(system)).collect()
+    };
+    session.transact(Need::PackageManager, interactive, shown, |system, open| {
+        request.import_keys = system.config.import_keys.value;
+        work(open, &request)
+    })
+}
+
+fn work(open: &Open<'_>, request: &Request) -> Result<Worked> {
+    let before = if request.interactive {
+        Some(fingerprint(open)?)
+    } else {
+        None
+    };
+    let mut changed = false;
+    for _ in 0..ROUNDS {
+        let success = once(open, request)?;
+        changed |= success.changed.unwrap_or(before.is_none());
+        if success.run_again {
+            out::say("The package manager was updated; it runs again for the rest.");
+            continue;
+        }
+        if let Some(before) = before {
+            changed = fingerprint(open)? != before;
+        }
+        return Ok(if changed {
+            Worked::Publish
+        } else {
+            Worked::Nothing
+        });
+    }
+    bail!(
+        "the package manager wanted to run again {ROUNDS} times; call this command once more after a reboot"
+    )
+}
+
+/// One run of the package manager.
+fn once(open: &Open<'_>, request: &Request) -> Result<Success> {
+    let mut report = Report::new();
+    let mut tail = VecDeque::new();
+    let argv = Argv::new(request.argv());
+    let exit = if request.interactive {
+        open.run(argv, true, true, Output::Inherit)?
+    } else {
+        let mut progress = Progress::new();
+        let mut stdout = |stream: &mut dyn BufRead| {
+            // a stream that breaks off is no failure of its own: the exit status says what happened
+            for event in xml::Reader::new(stream).map_while(Result::ok) {
+                report.take(&event);
+                progress.take(&event);
+            }
+        };
+        let mut stderr = |line: &str| {
+            tracing::info!("stderr: {line}");
+            tail.push_back(line.to_owned());
+            if tail.len() > TAIL {
+                tail.pop_front();
+            }
+        };
+        open.run(
+            argv,
+            true,
+            false,
+            Output::Read {
+                stdout: &mut stdout,
+                stderr: &mut stderr,
+            },
+        )?
+    };
+    let tail = tail.into_iter().collect::<Vec<_>>().join("\n");
+    let judged = judge(request.action, exit.code.into(), &report, &tail);
+    let success = if request.interactive {
+        judged.map_err(after_dialogue)
+    } else {
+        judged
+    }?;
+    for warning in &success.warnings {
+        out::warn(warning);
+    }
+    Ok(success)
+}
+
+/// The exit status is all that is known of a dialogue, and zypper ends alike when the answer was no.
+fn after_dialogue(failure: Failure) -> Failure {
+    match failure.kind {
+        FailureKind::Unresolvable => Failure {
+            message:
+                "the package manager changed nothing: the answer was no, or it found no solution"
+                    .into(),
+            hint: "",
+            ..failure
+        },
+        _ => failure,
+    }
+}
+
+/// The package files in a directory that was named with a slash; anything else stays as it is, since a
+/// directory is a capability, too.
+fn packages_in(arg: OsString) -> Vec<OsString> {
+    let dir = Path::new(&arg);
+    let named = arg.as_encoded_bytes().contains(&b'/') && !arg.as_encoded_bytes().starts_with(b"-");
+    let entries = named
+        .then(|| std::fs::read_dir(dir).ok())
+        .flatten()
+        .into_iter()
+        .flatten()
+        .flatten();
+    let mut files: Vec<OsString> = entries
+        .map(|e| e.path())
+        .filter(|p| is_package(p))
+        .map(PathBuf::into)
+        .collect();
+    files.sort();
+    if files.is_empty() { vec![arg] } else { files }
+}
+
+/// Whether it is a package file, as zypper tells them: by the end of the name.
+fn is_package(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == "rpm") && path.is_file()
+}
+
+/// The absolute path of a package file without links on the way, so that it can be shown at the same place.
+/// Other paths are capabilities (`/bin/sh`) and must stay as they were typed.
+fn located(path: &Path) -> Option<PathBuf> {
+    let name = path.file_name().filter(|_| is_package(path))?;
+    let dir = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    Some(dir.canonicalize().ok()?.join(name))
+}
+
+/// The packages that are installed, in a form that differs when any of them does.
+fn fingerprint(open: &Open<'_>) -> Result<Fingerprint> {
+    let (exit, output) = open.capture(Argv::new(rpm::fingerprint_argv()))?;
+    match exit.code {
+        0 => Ok(Fingerprint::parse(&output)),
+        code => bail!(
+            "the RPM database of snapshot {} cannot be read (rpm -qa ended with status {code})",
+            open.id()
+        ),
+    }
+}
+
+/// Repositories that are directories of the running system: the transaction would not see most of them.
+fn local_repositories(system: &System) -> Vec<Shown> {
+    const LIMIT: u64 = 1 << 20;
+    let dir = system.root.join("etc/zypp/repos.d");
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let files = entries
+        .map(|e| e.path())
+        .filter(|p| p.extension().is_some_and(|e| e == "repo"));
+    let texts = files.filter_map(|path| fs::read_bounded(&path, LIMIT).ok());
+    let paths = texts.flat_map(|text| repos::local_repositories(&String::from_utf8_lossy(&text)));
+    paths
+        .map(|path| Shown {
+            source: system.root.join(&path),
+            path,
+        })
+        .filter(|s| Path::new(&s.source).exists())
+        .collect()
+}

@@ -1,0 +1,301 @@
+//! What every command begins with and how every transaction ends.
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use anyhow::{Context, Error, Result, bail};
+use nix::unistd::Uid;
+use serde::Serialize;
+
+use super::args::Options;
+use crate::config::{self, Config, Overrides};
+use crate::sandbox::Shown;
+use crate::snapshot::{SnapshotId, Store};
+use crate::sys::cmd::Argv;
+use crate::sys::lock::WriteLock;
+use crate::sys::{Root, log, out, signal};
+use crate::transaction::{
+    self, BasePolicy, Need, Open, Published, Record, System, ask_for_restart,
+};
+
+const LOG: &str = "var/log/transactional-update.log";
+
+/// A command with the options it was called with.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) options: Options,
+    /// What was typed, for the history.
+    command: String,
+}
+
+impl Session {
+    pub(super) fn new(options: Options) -> Session {
+        let words =
+            std::iter::once("transactional-update".into()).chain(std::env::args_os().skip(1));
+        Session {
+            options,
+            command: Argv::new(words).to_string(),
+        }
+    }
+
+    /// The system to look at.
+    pub(super) fn system(&self) -> Result<System> {
+        if !Uid::effective().is_root() {
+            bail!(
+                "only root can read and change snapshots; call this as root (sudo transactional-update …)"
+            );
+        }
+        let root = match &self.options.root {
+            Some(dir) => Root::at(dir).with_context(|| format!("--root {}", dir.display()))?,
+            None => Root::live(),
+        };
+        let file = |name| std::env::var_os(name).map(Into::into);
+        let overrides = Overrides {
+            system_file: file("TU_CONFFILESYSTEM"),
+            admin_file: file("TU_CONFFILE"),
+        };
+        let mut config = Config::load(&root, &overrides)?;
+        if let Some(lock) = file("TU_LOCKFILE") {
+            config.lock_file = config::Value {
+                value: lock,
+                origin: config::Origin::Environment("TU_LOCKFILE"),
+            };
+        }
+        for warning in &config.warnings {
+            out::warn(warning);
+        }
+        let store = Store::open(&root)?;
+        Ok(System {
+            root,
+            store,
+            config,
+        })
+    }
+
+    /// The system to change: with a log, and with signals that abort instead of killing us.
+    pub(super) fn system_to_change(&self) -> Result<System> {
+        let system = self.system()?;
+        let path = std::env::var_os("TU_LOGFILE").map_or_else(|| system.root.join(LOG), Into::into);
+        if let Err(e) = log::start(&path) {
+            out::warn(format_args!("cannot write the log {}: {e}", path.display()));
+        }
+        tracing::info!("called as: {}", self.command);
+        signal::install().context("listening to signals")?;
+        Ok(system)
+    }
+
+    /// What a new transaction builds upon: the command line, else the configuration.
+    fn base(&self, system: &System) -> BasePolicy {
+        match (self.options.no_continue, self.options.base) {
+            (true, _) => BasePolicy::Current,
+            (false, Some(Some(id))) => BasePolicy::Snapshot(id),
+            (false, Some(None)) => BasePolicy::Default,
+            (false, None) => match system.config.base.value {
+                config::Base::Auto => BasePolicy::Auto,
+                config::Base::Active => BasePolicy::Current,
+                config::Base::Default => BasePolicy::Default,
+            },
+        }
+    }
+
+    /// Whether a person answers, given what the command does when nothing was said.
+    pub(super) fn is_interactive(&self, by_default: bool) -> bool {
+        (by_default || self.options.interactive) && !self.options.non_interactive
+    }
+
+    /// Makes a transaction in which `work` is done. `work` says whether what it did is to be published.
+    pub(super) fn transact(
+        &self,
+        need: Need,
+        interactive: bool,
+        read_only: impl FnOnce(&System) -> Vec<Shown>,
+        work: impl FnOnce(&System, &Open<'_>) -> Result<Worked>,
+    ) -> Result<ExitCode> {
+        let system = self.system_to_change()?;
+        let lock = system.lock()?;
+        let options = transaction::Options {
+            base: self.base(&system),
+            need,
+            drop_if_unchanged: self.options.drop_if_no_change,
+            read_only: read_only(&system),
+            interactive: interactive && need == Need::PackageManager,
+        };
+        let ended =
+            Open::begin(&system, &lock, options).and_then(|open| match work(&system, &open) {
+                Ok(Worked::Publish) => Ok((
+                    open.seal()?.map(|sealed| sealed.publish()).transpose()?,
+                    ExitCode::SUCCESS,
+                )),
+                Ok(Worked::Nothing) => open.abort().map(|()| (None, ExitCode::SUCCESS)),
+                Ok(Worked::Failed(code, why)) => self
+                    .give_up(open, why)
+                    .map(|()| (None, ExitCode::from(code))),
+                Err(e) => Err(self.give_up_because(open, e)),
+            });
+        let record = |record: Record<'_>| {
+            record
+                .append(&system)
+                .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
+        };
+        let base = Record {
+            command: &self.command,
+            ..Record::default()
+        };
+        match ended {
+            Ok((Some(published), code)) => {
+                record(Record {
+                    result: "published",
+                    snapshot: Some(published.id.number()),
+                    base: Some(published.base.number()),
+                    ..base
+                });
+                ask_for_restart(&system, published.restart).unwrap_or_else(|e| {
+                    out::warn(format_args!(
+                        "other programs do not know of the reboot: {e:#}"
+                    ))
+                });
+                tell(&system, &published);
+                Ok(code)
+            }
+            Ok((None, code)) => {
+                record(Record {
+                    result: if code == ExitCode::SUCCESS {
+                        "unchanged"
+                    } else {
+                        "failed"
+                    },
+                    ..base
+                });
+                if code == ExitCode::SUCCESS {
+                    out::say("Nothing to do: nothing changed, and no snapshot was kept.");
+                }
+                Ok(code)
+            }
+            Err(e) => {
+                record(Record {
+                    result: "failed",
+                    error: Some(format!("{e:#}")),
+                    ..base
+                });
+                Err(e)
+            }
+        }
+    }
+
+    /// Does `work`, which changes what boots next or removes snapshots, and notes in the history which snapshot
+    /// boots next when it changed that.
+    pub(super) fn manage(
+        &self,
+        result: &str,
+        work: impl FnOnce(&System, &WriteLock) -> Result<Option<SnapshotId>>,
+    ) -> Result<ExitCode> {
+        let system = self.system_to_change()?;
+        transaction::not_inside_another()?;
+        let lock = system.lock()?;
+        if let Some(next) = work(&system, &lock)? {
+            let snapshot = Some(next.number());
+            let record = Record {
+                command: &self.command,
+                result,
+                snapshot,
+                ..Record::default()
+            };
+            record
+                .append(&system)
+                .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Prints the answer of a command that only looks.
+    pub(super) fn answer<T: Serialize + Display>(
+        &self,
+        answer: &T,
+        json: bool,
+    ) -> Result<ExitCode> {
+        let text = if json {
+            format!("{}\n", serde_json::to_string_pretty(answer)?)
+        } else {
+            answer.to_string()
+        };
+        out::answer(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn give_up(&self, open: Open<'_>, why: String) -> Result<()> {
+        if self.options.keep {
+            let id = open.keep_failed()?;
+            out::error(format_args!(
+                "{why}; snapshot {id} was kept, `discard {id}` removes it"
+            ));
+            return Ok(());
+        }
+        open.abort()?;
+        out::error(format_args!("{why}; nothing was changed"));
+        Ok(())
+    }
+
+    fn give_up_because(&self, open: Open<'_>, cause: Error) -> Error {
+        // a signal asks for nothing to be left
+        if self.options.keep && signal::check().is_ok() {
+            return match open.keep_failed() {
+                Ok(id) => {
+                    out::warn(format_args!(
+                        "snapshot {id} of the failed run was kept, `discard {id}` removes it"
+                    ));
+                    cause
+                }
+                Err(keeping) => cause.context(format!(
+                    "the snapshot could not be kept: {keeping:#}; the failure was"
+                )),
+            };
+        }
+        open.abort_because(cause)
+    }
+}
+
+/// What the work of a transaction came to.
+#[derive(Debug)]
+pub(super) enum Worked {
+    /// It is to become the next system.
+    Publish,
+    /// It changed nothing.
+    Nothing,
+    /// The command failed with this code, for this reason.
+    Failed(u8, String),
+}
+
+impl Worked {
+    /// By the exit code of a command that the user chose.
+    pub(super) fn by_code(code: u8, what: &str) -> Worked {
+        match code {
+            0 => Worked::Publish,
+            code => Worked::Failed(code, format!("{what} failed with status {code}")),
+        }
+    }
+}
+
+fn tell(system: &System, published: &Published) {
+    let again = if system.root.is_live() {
+        "Reboot to switch to it"
+    } else {
+        "It boots next"
+    };
+    out::say(format_args!(
+        "Snapshot {} is the next system. {again}; `rollback` keeps the running one.",
+        published.id
+    ));
+    if published.hidden.is_empty() {
+        return;
+    }
+    out::warn("These files are in the snapshot, but other file systems will hide them:");
+    for file in &published.hidden {
+        let by = if file.owners.is_empty() {
+            "no package".to_owned()
+        } else {
+            file.owners.join(", ")
+        };
+        out::complaint(format_args!("  {} ({by})", file.path.display()));
+    }
+    out::say("A directory that BINDDIRS[] in tukit.conf names is part of transactions.");
+}
