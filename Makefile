@@ -1,0 +1,53 @@
+# make demo | test | bench | man | install DESTDIR= | lint | clean
+# demo and test do all their set-up on a fresh Debian 12 machine: tests/fixture/deps.sh says what is missing, or installs it as root.
+
+CARGO  ?= cargo
+PROGRAM = transactional-update
+DESTDIR ?=
+prefix  ?= /usr
+sbindir  = $(prefix)/sbin
+mandir   = $(prefix)/share/man
+unitdir  = $(prefix)/lib/systemd/system
+tmpfiles = $(prefix)/lib/tmpfiles.d
+
+.PHONY: demo test bench man install lint build deps root clean
+
+build: deps
+	$(CARGO) build --release --locked
+
+deps:
+	@tests/fixture/deps.sh
+
+# the same for what mounts file systems: says so before an hour of building
+root:
+	@tests/fixture/deps.sh --for-root
+
+demo: root build
+	@tests/fixture/demo.sh target/release/$(PROGRAM)
+
+# a missing privilege or tool is a failure, never a test that is passed over
+test: root
+	@tests/run.sh
+
+bench: root build
+	@benches/side-by-side.sh target/release/$(PROGRAM)
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+man: deps
+	$(CARGO) run --locked --quiet --example man -- target/man
+
+install: build man
+	install -D -m 755 target/release/$(PROGRAM) $(DESTDIR)$(sbindir)/$(PROGRAM)
+	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 target/man/*.8
+	install -D -m 644 -t $(DESTDIR)$(mandir)/man5 target/man/*.5
+	install -D -m 644 target/man/$(PROGRAM).bash $(DESTDIR)$(prefix)/share/bash-completion/completions/$(PROGRAM)
+	install -D -m 644 target/man/_$(PROGRAM) $(DESTDIR)$(prefix)/share/zsh/site-functions/_$(PROGRAM)
+	install -D -m 644 target/man/$(PROGRAM).fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$(PROGRAM).fish
+	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service
+	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
+
+clean:
+	$(CARGO) clean

@@ -1,0 +1,18 @@
+#!/bin/bash
+# run.sh [FILTER]: all tests, tier by tier, with the seconds of each. Needs root (tests/fixture/deps.sh --check says what else).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+CARGO=${CARGO:-cargo}
+tier() { # tier NAME COMMAND...
+  local name=$1 start=$SECONDS rc=0; shift
+  "$@" || rc=$?
+  printf 'tier %-28s %4d s  %s\n' "$name" $((SECONDS - start)) "$([ "$rc" = 0 ] && echo passed || echo FAILED)"
+  return "$rc"
+}
+[ "$(id -u)" = 0 ] || { echo "make test needs root: the tests mount file systems and make namespaces" >&2; exit 1; }
+tier "build" "$CARGO" test --locked --no-run --quiet
+tier "unit, architecture, golden" "$CARGO" test --locked --quiet --lib --bins --test architecture
+tier "fixture" tests/fixture/template.sh ro-sqlite
+# two copies of one file system can be mounted at a time only since Linux 6.7
+threads=2; [ "$(printf '%s\n' 6.7 "$(uname -r)" | sort -V | head -n 1)" = 6.7 ] || threads=1
+tier "real btrfs, zypper and rpm" "$CARGO" test --locked --test it -- --test-threads="$threads" "$@"
