@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::snapshot::{BaseRef, Info, Inventory, Metadata, Snapshot, SnapshotId, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::owner::Owner;
-use crate::sys::{failpoint, signal, time};
+use crate::sys::{failpoint, out, signal, time};
 use crate::transaction::{System, recover};
 
 /// Where to go.
@@ -73,7 +73,12 @@ pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<Rol
     if read_write && to != current {
         return copy(system, lock, &inventory, current, snapshot);
     }
-    keep(system, lock, snapshot)?;
+    if let Err(e) = keep(system, lock, snapshot) {
+        // going back must work on a full disk; while it is the default, snapper does not delete it anyway
+        out::warn(format_args!(
+            "a clean-up may delete snapshot {to} once it is not the next one: {e:#}"
+        ));
+    }
     signal::check()?;
     system.switch(lock, bootable)?;
     Ok(RolledBack::To(to))
@@ -216,7 +221,7 @@ impl Drop for Made<'_> {
     fn drop(&mut self) {
         for id in &self.ids {
             if let Err(e) = self.system.store.delete(self.lock, *id) {
-                crate::sys::out::warn(format_args!(
+                out::warn(format_args!(
                     "snapshot {id} could not be removed: {e}: {}",
                     e.cause()
                 ));

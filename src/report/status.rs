@@ -122,13 +122,13 @@ fn attention(inventory: &Inventory) -> Vec<String> {
                     snapshot.id
                 ));
             }
-            (Metadata::Missing, _) => {
+            (Metadata::Missing, Some(_)) => {
                 found.push(format!("snapshot {} has no info.xml", snapshot.id))
             }
             (Metadata::Good(_), None) if !snapshot.in_progress() => {
                 found.push(format!("snapshot {} has no subvolume", snapshot.id));
             }
-            (Metadata::Good(_), _) => {}
+            (Metadata::Good(_), _) | (Metadata::Missing, None) => {}
         }
         let dead =
             snapshot.in_progress() && snapshot.owner().is_some_and(|owner| !owner.is_alive());

@@ -14,7 +14,7 @@ use nix::fcntl::{RenameFlags, renameat2};
 use super::search::{Subvolume, Subvolumes};
 use super::{Info, Inventory, Metadata, Snapshot, SnapshotId, btrfs, info};
 use crate::sys::lock::WriteLock;
-use crate::sys::{Doing, Failure, Root, beneath, failpoint};
+use crate::sys::{Doing, Failure, Root, beneath, failpoint, out};
 
 /// Where the snapshots are, below the root.
 pub const SNAPSHOTS: &str = ".snapshots";
@@ -266,21 +266,23 @@ impl Store {
         }
     }
 
-    /// Removes what is left of a [`Store::reserve`] that was cut off before the directory had its number.
+    /// Removes what is left of a [`Store::reserve`] that was cut off before the directory had its number, and
+    /// says where it was.
     ///
     /// # Errors
     /// When it is there and cannot be removed.
-    pub fn remove_unborn(&self, _lock: &WriteLock) -> Result<(), Failure> {
+    pub fn remove_unborn(&self, _lock: &WriteLock) -> Result<Option<PathBuf>, Failure> {
         let unborn = self.dir.join(UNBORN);
         let doing = || format!("removing {}", unborn.display());
         let entries = match fs::read_dir(&unborn) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.doing(doing)?,
         };
         for entry in entries {
             fs::remove_file(entry.doing(doing)?.path()).doing(doing)?;
         }
-        fs::remove_dir(&unborn).doing(doing)
+        fs::remove_dir(&unborn).doing(doing)?;
+        Ok(Some(unborn))
     }
 
     /// Writes the metadata of a snapshot, durably.
@@ -297,7 +299,8 @@ impl Store {
             .doing(|| format!("writing {}", self.dir(id).join(INFO).display()))
     }
 
-    /// Makes the subvolume of the reserved number `id` as a snapshot of `base`, on disk when this returns.
+    /// Makes the subvolume of the reserved number `id` as a snapshot of `base`, on disk when this returns. It is
+    /// in the quota group that snapper's configuration names, when that exists.
     ///
     /// # Errors
     /// As BTRFS_IOC_SNAP_CREATE_V2.
@@ -311,7 +314,18 @@ impl Store {
         let doing = || format!("creating snapshot {id} of snapshot {base}");
         let source = self.open_snapshot(base)?;
         let parent = File::open(self.dir(id)).doing(doing)?;
-        btrfs::snapshot(source, parent, SUBVOLUME, read_only, self.qgroup()).doing(doing)
+        let qgroup = self.qgroup();
+        match btrfs::snapshot(&source, &parent, SUBVOLUME, read_only, qgroup) {
+            // quota groups only count: a snapshot in none is better than no update
+            Err(e) if qgroup.is_some() && e.kind() == io::ErrorKind::NotFound => {
+                out::warn(format_args!(
+                    "the quota group that QGROUP in {} names does not exist; snapshot {id} is in none",
+                    self.root.join(SNAPPER_CONFIG).display()
+                ));
+                btrfs::snapshot(&source, &parent, SUBVOLUME, read_only, None).doing(doing)
+            }
+            other => other.doing(doing),
+        }
     }
 
     /// Deletes a snapshot that was complete. Where snapper was told never to give a number twice, the empty
@@ -446,11 +460,13 @@ impl Store {
     }
 
     fn snapper_config(&self) -> String {
-        let path = self.root.join("etc/snapper/configs/root");
+        let path = self.root.join(SNAPPER_CONFIG);
         let text = crate::sys::fs::read_bounded(&path, 1 << 20).unwrap_or_default();
         String::from_utf8_lossy(&text).into_owned()
     }
 }
+
+const SNAPPER_CONFIG: &str = "etc/snapper/configs/root";
 
 /// The last value of `KEY="value"`.
 fn setting(text: &str, key: &str) -> Option<String> {

@@ -222,8 +222,8 @@ pub fn kind(stat: &FileStat) -> SFlag {
 }
 
 /// Calls `visit` with the path (relative to `dir`) and the lstat(2) result of everything below `dir/rel`, a
-/// directory before what it holds. Other file systems and subvolumes are named but not entered. A missing
-/// `rel` has nothing below it. Stops with an error after `limit` entries, so that no tree, however large,
+/// directory before what it holds. Other file systems and subvolumes are named but not entered. A `rel` that
+/// is missing, a link or a file has nothing below it. Stops with an error after `limit` entries, so that no tree, however large,
 /// takes the memory of the machine.
 ///
 /// # Errors
@@ -235,7 +235,7 @@ pub fn walk(
     visit: &mut dyn FnMut(&Path, &FileStat),
 ) -> io::Result<()> {
     let start = match open_dir(dir.as_fd(), rel) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) if is_no_directory(&e) => return Ok(()),
         other => other?,
     };
     let device = nix::sys::stat::fstat(&start)?.st_dev;
@@ -266,6 +266,11 @@ pub fn walk(
         }
     }
     Ok(())
+}
+
+fn is_no_directory(e: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
+    kinds.contains(&e.kind()) || e.raw_os_error() == Some(Errno::ELOOP as i32)
 }
 
 fn is_dots(name: &CStr) -> bool {
@@ -335,6 +340,7 @@ mod tests {
         let (tmp, fd) = dir();
         std::fs::create_dir_all(tmp.path().join("srv/a/b")).unwrap();
         symlink("..", tmp.path().join("srv/a/up")).unwrap();
+        std::fs::write(tmp.path().join("kernel"), "k").unwrap();
         let mut seen = Vec::new();
         walk(&fd, Path::new("srv"), 100, &mut |p, _| {
             seen.push(p.to_owned())
@@ -350,6 +356,8 @@ mod tests {
             ]
         );
         assert!(walk(&fd, Path::new("srv"), 2, &mut |_, _| ()).is_err());
-        assert!(walk(&fd, Path::new("missing"), 2, &mut |_, _| ()).is_ok());
+        for nothing in ["missing", "srv/a/up", "srv/a/up/a", "kernel"] {
+            assert!(walk(&fd, Path::new(nothing), 2, &mut |_, _| panic!("{nothing}")).is_ok());
+        }
     }
 }

@@ -2,15 +2,22 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Reads a file of at most `limit` bytes.
+use nix::fcntl::OFlag;
+
+/// Reads a file of at most `limit` bytes. Never waits for somebody to write into a FIFO.
 ///
 /// # Errors
 /// The error of open(2) or read(2); `FileTooLarge` when there is more than `limit`.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    let file = File::options()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(
             io::ErrorKind::FileTooLarge,
@@ -22,7 +29,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 
 /// Makes `path` hold `bytes`, durably and atomically: temporary file beside it, fsync, rename, fsync of the
 /// directory. After a power cut the old or the new content is there, never a part. A left-over temporary
-/// file is called [`is_temporary`].
+/// file is called [`is_temporary`]. The file is readable for everybody who may enter its directory.
 ///
 /// # Errors
 /// The first step that failed; the old content is still there then.
@@ -33,6 +40,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(&format!(".{name}."))
         .suffix(TEMPORARY)
+        .permissions(fs::Permissions::from_mode(0o644))
         .tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;

@@ -15,7 +15,7 @@ use super::owner::Owner;
 #[derive(Debug)]
 #[must_use]
 pub struct WriteLock {
-    _held: Flock<File>,
+    _held: Vec<Flock<File>>,
 }
 
 /// Why there is no lock.
@@ -70,7 +70,7 @@ impl WriteLock {
             .and_then(|()| held.rewind())
             .and_then(|()| held.write_all(note.as_bytes()));
         noted.map_err(io)?;
-        Ok(WriteLock { _held: held })
+        Ok(WriteLock { _held: vec![held] })
     }
 
     /// Locks a directory: the lock of a system that is mounted somewhere and whose /run is not there.
@@ -80,8 +80,15 @@ impl WriteLock {
     pub fn directory(path: &Path) -> Result<WriteLock, LockError> {
         let file = File::open(path).map_err(|e| LockError::Io(path.to_owned(), e))?;
         Ok(WriteLock {
-            _held: lock(file, path)?,
+            _held: vec![lock(file, path)?],
         })
+    }
+
+    /// Holds `other` as well.
+    #[must_use]
+    pub fn and(mut self, other: WriteLock) -> WriteLock {
+        self._held.extend(other._held);
+        self
     }
 }
 

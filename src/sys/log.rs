@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, fmt};
@@ -33,9 +34,14 @@ pub fn start(path: &Path) -> io::Result<()> {
         ),
         Err(e) => (None, Err(e)),
     };
-    let journal = tracing_journald::layer()
-        .ok()
-        .map(|l| l.with_syslog_identifier(IDENTIFIER.to_owned()));
+    let journal = tracing_journald::layer().ok().map(|layer| {
+        layer
+            .with_syslog_identifier(IDENTIFIER.to_owned())
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                ..PriorityMappings::new()
+            })
+    });
     let layers = tracing_subscriber::registry()
         .with(writer)
         .with(journal.with_filter(LevelFilter::INFO));

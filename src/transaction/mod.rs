@@ -31,7 +31,7 @@ use crate::boot::{self, Cause};
 use crate::config::Config;
 use crate::snapshot::{SnapshotId, Store};
 use crate::sys::lock::WriteLock;
-use crate::sys::{Root, root};
+use crate::sys::{Root, beneath, root};
 
 /// The variable that tells programs that they run inside a transaction.
 pub const INSIDE_VARIABLE: &str = "TRANSACTIONAL_UPDATE";
@@ -48,18 +48,18 @@ pub struct System {
 }
 
 impl System {
-    /// Takes the right to change this system. A system that is mounted somewhere is locked by the directory
-    /// of its snapshots, since its /run is not there.
+    /// Takes the right to change this system: by the directory of its snapshots, so that two ways to the same
+    /// system exclude each other, and for the running one also by the file that says who has it.
     ///
     /// # Errors
     /// When another process has it.
     pub fn lock(&self) -> Result<WriteLock> {
-        let lock = if self.root.is_live() {
-            WriteLock::file(&self.root.join(&self.config.lock_file.value))
-        } else {
-            WriteLock::directory(&self.root.join(crate::snapshot::SNAPSHOTS))
-        };
-        Ok(lock?)
+        let directory = || WriteLock::directory(&self.root.join(crate::snapshot::SNAPSHOTS));
+        if self.root.is_live() {
+            let file = WriteLock::file(&self.root.join(&self.config.lock_file.value))?;
+            return Ok(file.and(directory()?));
+        }
+        Ok(directory()?)
     }
 
     /// Makes snapshot `id` what boots next, after showing that it can boot.
@@ -78,10 +78,14 @@ impl System {
     pub fn check_bootable(&self, id: SnapshotId) -> Result<boot::Bootable> {
         let subvolume = self.store.subvolume_id(id)?;
         let fd = self.store.open_snapshot(id)?;
-        let loader = boot::detect(&fd)?;
+        let mut loader = boot::detect(&fd)?;
+        if loader == boot::Loader::None {
+            // a snapshot that lost the loader's configuration cannot say so itself
+            loader = boot::detect(beneath::open_root(self.root.path())?)?;
+        }
         if loader == boot::Loader::None {
             crate::sys::out::detail(
-                "No boot loader was found in the snapshot: only the default subvolume is switched.",
+                "No boot loader was found: only the default subvolume is switched.",
             );
         }
         boot::check(loader, &fd, subvolume)

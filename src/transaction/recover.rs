@@ -14,7 +14,12 @@ pub fn recover(
     lock: &WriteLock,
     inventory: &mut Inventory,
 ) -> Result<usize, Failure> {
-    store.remove_unborn(lock)?;
+    if let Some(dir) = store.remove_unborn(lock)? {
+        let dir = dir.display();
+        out::say(format_args!(
+            "Removed {dir}, left behind by a transaction that was cut off."
+        ));
+    }
     let dead: Vec<_> = inventory
         .snapshots
         .values()
