@@ -31,8 +31,10 @@ pub(super) fn report(error: &Error) -> ExitCode {
     }
     out::error(format_args!("{error:#}"));
     if let Some(failure) = error.downcast_ref::<Failure>() {
-        let said =
-            |line: &str| line.trim_end_matches('.').eq_ignore_ascii_case(&failure.message);
+        let said = |line: &str| {
+            line.trim_end_matches('.')
+                .eq_ignore_ascii_case(&failure.message)
+        };
         for line in failure.details.iter().filter(|line| !said(line)) {
             out::complaint(format_args!("  {line}"));
         }

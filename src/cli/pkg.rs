@@ -46,13 +46,17 @@ fn package_manager(
     args: Vec<OsString>,
     interactive: bool,
 ) -> Result<ExitCode> {
-    if interactive && !out::is_answered() {
+    let agreed = args.iter().any(|arg| arg == "-y" || arg == "--no-confirm");
+    if interactive && !agreed && !out::is_answered() {
         bail!(
             "the package manager asks questions, and there is no terminal to answer them; add --non-interactive before the command"
         );
     }
-    let mut request =
-        Request::new(action, args.into_iter().flat_map(packages_in)).with_absolute_paths(located);
+    let mut request = Request::new(action, args);
+    if action != Action::Remove {
+        request.args = request.args.into_iter().flat_map(packages_in).collect();
+    }
+    let mut request = request.with_absolute_paths(located);
     request.interactive = interactive;
     let files: Vec<PathBuf> = request
         .local_paths()
@@ -63,6 +67,7 @@ fn package_manager(
         let own = files.into_iter().map(|path| Shown {
             source: path.clone(),
             path,
+            over_own: true,
         });
         own.chain(local_repositories(system)).collect()
     };
@@ -222,6 +227,7 @@ fn local_repositories(system: &System) -> Vec<Shown> {
         .map(|path| Shown {
             source: system.root.join(&path),
             path,
+            over_own: false,
         })
         .filter(|s| Path::new(&s.source).exists())
         .collect()

@@ -16,7 +16,7 @@ pub(super) fn run(session: &Session, command: Vec<OsString>) -> Result<ExitCode>
     let interactive = session.is_interactive(true);
     session.transact(
         Need::Snapshot,
-        interactive,
+        false,
         |_| Vec::new(),
         |_, open| {
             let argv = Argv::new(command);

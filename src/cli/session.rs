@@ -107,39 +107,44 @@ impl Session {
     pub(super) fn transact(
         &self,
         need: Need,
-        interactive: bool,
+        tell_live: bool,
         read_only: impl FnOnce(&System) -> Vec<Shown>,
         work: impl FnOnce(&System, &Open<'_>) -> Result<Worked>,
     ) -> Result<ExitCode> {
         let system = self.system_to_change()?;
+        transaction::not_inside_another()?;
         let lock = system.lock()?;
         let options = transaction::Options {
             base: self.base(&system),
             need,
             drop_if_unchanged: self.options.drop_if_no_change,
             read_only: read_only(&system),
-            interactive: interactive && need == Need::PackageManager,
+            tell_live,
         };
-        let ended =
-            Open::begin(&system, &lock, options).and_then(|open| match work(&system, &open) {
+        let mut entry = Record {
+            command: &self.command,
+            ..Record::default()
+        };
+        let ended = Open::begin(&system, &lock, options).and_then(|open| {
+            entry.base = Some(open.base().number());
+            match work(&system, &open) {
                 Ok(Worked::Publish) => Ok((
                     open.seal()?.map(|sealed| sealed.publish()).transpose()?,
                     ExitCode::SUCCESS,
                 )),
                 Ok(Worked::Nothing) => open.abort().map(|()| (None, ExitCode::SUCCESS)),
-                Ok(Worked::Failed(code, why)) => self
-                    .give_up(open, why)
-                    .map(|()| (None, ExitCode::from(code))),
+                Ok(Worked::Failed(code, why)) => {
+                    entry.error = Some(why.clone());
+                    self.give_up(open, why)
+                        .map(|()| (None, ExitCode::from(code)))
+                }
                 Err(e) => Err(self.give_up_because(open, e)),
-            });
+            }
+        });
         let record = |record: Record<'_>| {
             record
                 .append(&system)
                 .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
-        };
-        let base = Record {
-            command: &self.command,
-            ..Record::default()
         };
         match ended {
             Ok((Some(published), code)) => {
@@ -147,7 +152,7 @@ impl Session {
                     result: "published",
                     snapshot: Some(published.id.number()),
                     base: Some(published.base.number()),
-                    ..base
+                    ..entry
                 });
                 ask_for_restart(&system, published.restart).unwrap_or_else(|e| {
                     out::warn(format_args!(
@@ -164,7 +169,7 @@ impl Session {
                     } else {
                         "failed"
                     },
-                    ..base
+                    ..entry
                 });
                 if code == ExitCode::SUCCESS {
                     out::say("Nothing to do: nothing changed, and no snapshot was kept.");
@@ -175,7 +180,7 @@ impl Session {
                 record(Record {
                     result: "failed",
                     error: Some(format!("{e:#}")),
-                    ..base
+                    ..entry
                 });
                 Err(e)
             }

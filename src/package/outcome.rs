@@ -404,6 +404,7 @@ impl Run<'_> {
             .iter()
             .find(|e| e.starts_with("No provider of "));
         let message = provider.map(|e| decapitalised(&clean_line(e.trim_end_matches('.'))));
+        let message = message.or_else(|| self.missing_file());
         let message = message.or_else(|| self.first_error());
         let message =
             message.unwrap_or_else(|| "a package that was named does not exist".to_owned());
@@ -413,6 +414,15 @@ impl Run<'_> {
             "Check the arguments; a local file has to be readable."
         };
         self.build(FailureKind::NotFound, message, hint)
+    }
+
+    fn missing_file(&self) -> Option<String> {
+        let about_file = |e: &String| {
+            let rest = e.strip_prefix("Problem with the RPM file specified as '")?;
+            Some(clean_line(rest.strip_suffix("', skipping.")?))
+        };
+        let path = self.report.errors.iter().find_map(about_file)?;
+        Some(format!("the file '{path}' does not exist or is no package"))
     }
 
     /// The solver's problem; None when the report says that something else went wrong.

@@ -59,6 +59,9 @@ pub struct Shown {
     pub path: PathBuf,
     /// Where it is, absolute.
     pub source: PathBuf,
+    /// Whether it is shown also where the snapshot has content of its own, which may be older. A directory that
+    /// packages own must not be covered so.
+    pub over_own: bool,
 }
 
 /// The mounts of a transaction, in the order in which they are made.
@@ -102,7 +105,10 @@ impl Plan {
         }
         for shown in &facts.read_only {
             let place = crate::sys::root::relative(&shown.path);
-            if !plan.shows_live(&place) {
+            // what lies above another mount would cover it
+            let is_above = plan.steps.iter().any(|(p, _)| p.starts_with(&place));
+            let is_needed = shown.over_own || is_hidden(&place) || plan.is_private(&place);
+            if is_needed && !is_above && !plan.shows_live(&place) {
                 plan.add(place, What::ReadOnly(shown.source.clone()));
             }
         }
@@ -279,6 +285,7 @@ mod tests {
         let shown = |path: PathBuf| Shown {
             source: path.clone(),
             path,
+            over_own: true,
         };
         let read_only = paths(&["/home/me/foo.rpm", "/tmp/bar.rpm", "/var/cache/baz.rpm"])
             .into_iter()
@@ -297,6 +304,22 @@ mod tests {
             Some(&What::ReadOnly("/tmp/bar.rpm".into()))
         );
         assert_eq!(what(&plan, "var/cache/baz.rpm"), None);
+    }
+
+    #[test]
+    fn a_repository_covers_neither_other_mounts_nor_what_the_snapshot_has() {
+        for dir in ["/", "/var", "/run", "/usr/share/repository"] {
+            let shown = Shown {
+                path: dir.into(),
+                source: dir.into(),
+                over_own: false,
+            };
+            let plan = Plan::new(&Facts {
+                read_only: vec![shown],
+                ..opensuse()
+            });
+            assert_eq!(plan, Plan::new(&opensuse()), "{dir}");
+        }
     }
 
     proptest::proptest! {

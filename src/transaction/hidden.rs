@@ -45,20 +45,27 @@ struct Stamp {
 }
 
 impl Content {
-    /// Looks below `excluded` in the snapshot whose root is open. What is mounted there is not entered.
+    /// Looks at and below `excluded` in the snapshot whose root is open. What is mounted there is not entered.
     ///
     /// # Errors
     /// When a directory cannot be read or there are very many entries.
     pub(super) fn read(snapshot: impl AsFd, excluded: &[PathBuf]) -> io::Result<Content> {
         let mut content = Content::default();
+        let mut add = |path: &Path, stat: &FileStat| {
+            let harmless = HARMLESS.iter().any(|h| path.starts_with(h));
+            if beneath::kind(stat) != SFlag::S_IFDIR && !harmless {
+                content.0.insert(path.to_owned(), Stamp::of(stat));
+            }
+        };
         for place in excluded {
-            beneath::walk(&snapshot, place, LIMIT, &mut |path, stat| {
-                if beneath::kind(stat) != SFlag::S_IFDIR
-                    && !HARMLESS.iter().any(|h| path.starts_with(h))
-                {
-                    content.0.insert(path.to_owned(), Stamp::of(stat));
-                }
-            })?;
+            // the place itself, too: a link there would lead the mount astray
+            let parent = beneath::open_dir(&snapshot, place.parent().unwrap_or(Path::new("")));
+            if let (Ok(parent), Some(name)) = (parent, place.file_name())
+                && let Ok(stat) = beneath::stat_at(parent, name)
+            {
+                add(place, &stat);
+            }
+            beneath::walk(&snapshot, place, LIMIT, &mut add)?;
         }
         Ok(content)
     }

@@ -30,8 +30,8 @@ pub struct Options {
     pub drop_if_unchanged: bool,
     /// Files and directories to show to the transaction.
     pub read_only: Vec<Shown>,
-    /// Whether a person answers the programs that are run.
-    pub interactive: bool,
+    /// Whether to tell which directories are live, before a person works there.
+    pub tell_live: bool,
 }
 
 /// A transaction: a snapshot that is being changed. Dropping it, also because of an error or a signal, removes
@@ -123,7 +123,7 @@ impl<'s> Open<'s> {
             self.id,
             self.plan.to_string().trim_end()
         ));
-        if self.options.interactive {
+        if self.options.tell_live {
             let live: Vec<_> = self
                 .plan
                 .live()
