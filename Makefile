@@ -5,6 +5,7 @@ CARGO  ?= cargo
 PROGRAM = transactional-update
 DESTDIR ?=
 prefix  ?= /usr
+sysconfdir ?= /etc
 sbindir  = $(prefix)/sbin
 mandir   = $(prefix)/share/man
 unitdir  = $(prefix)/lib/systemd/system
@@ -48,6 +49,7 @@ install: build man
 	install -D -m 644 target/man/$(PROGRAM).fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$(PROGRAM).fish
 	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
+	install -D -m 644 logrotate/$(PROGRAM) $(DESTDIR)$(sysconfdir)/logrotate.d/$(PROGRAM)
 
 clean:
 	$(CARGO) clean

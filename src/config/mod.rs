@@ -283,74 +283,66 @@ mod tests {
 
     /// Every value with its origin, paths below `root` shortened.
     fn describe(loaded: &Result<Config, ConfigError>, root: &Path) -> String {
-        let mut text = String::new();
-        match loaded {
-            Ok(config) => {
-                let mut line = |key: &str, value: &dyn std::fmt::Display, origin: &Origin| {
-                    writeln!(text, "{key}={value} ({origin})").unwrap();
-                };
-                let Config {
-                    reboot_method,
-                    update_method,
-                    import_keys,
-                    base,
-                    ..
-                } = config;
-                line(
-                    "REBOOT_METHOD",
-                    &reboot_method.value.word(),
-                    &reboot_method.origin,
-                );
-                line(
-                    "UPDATE_METHOD",
-                    &update_method.value.word(),
-                    &update_method.origin,
-                );
-                line(
-                    "ZYPPER_AUTO_IMPORT_KEYS",
-                    &import_keys.value,
-                    &import_keys.origin,
-                );
-                line("BASE", &base.value.word(), &base.origin);
-                for dir in &config.bind_dirs {
-                    line("BINDDIRS[]", &dir.value.display(), &dir.origin);
-                }
-                let Config {
-                    allow_soft_reboot,
-                    allow_kexec,
-                    lock_file,
-                    snapshot_manager,
-                    oci_target,
-                    ..
-                } = config;
-                line(
-                    "REBOOT_ALLOW_SOFT_REBOOT",
-                    &allow_soft_reboot.value,
-                    &allow_soft_reboot.origin,
-                );
-                line(
-                    "REBOOT_ALLOW_KEXEC",
-                    &allow_kexec.value,
-                    &allow_kexec.origin,
-                );
-                line("LOCKFILE", &lock_file.value.display(), &lock_file.origin);
-                line(
-                    "SNAPSHOT_MANAGER",
-                    &snapshot_manager.value,
-                    &snapshot_manager.origin,
-                );
-                line(
-                    "OCI_TARGET",
-                    &oci_target.value.as_deref().unwrap_or_default(),
-                    &oci_target.origin,
-                );
-                for warning in &config.warnings {
-                    writeln!(text, "warning: {warning}").unwrap();
-                }
-            }
-            Err(error) => writeln!(text, "error: {error}").unwrap(),
-        }
+        let text = match loaded {
+            Ok(config) => lines(config).concat(),
+            Err(error) => format!("error: {error}\n"),
+        };
         text.replace(&format!("{}/", root.display()), "")
+    }
+
+    fn lines(config: &Config) -> Vec<String> {
+        fn line<T>(key: &str, value: &Value<T>, shown: impl std::fmt::Display) -> String {
+            format!("{key}={shown} ({})\n", value.origin)
+        }
+        let c = config;
+        let mut lines = vec![
+            line(
+                "REBOOT_METHOD",
+                &c.reboot_method,
+                c.reboot_method.value.word(),
+            ),
+            line(
+                "UPDATE_METHOD",
+                &c.update_method,
+                c.update_method.value.word(),
+            ),
+            line(
+                "ZYPPER_AUTO_IMPORT_KEYS",
+                &c.import_keys,
+                c.import_keys.value,
+            ),
+            line("BASE", &c.base, c.base.value.word()),
+        ];
+        lines.extend(
+            c.bind_dirs
+                .iter()
+                .map(|dir| line("BINDDIRS[]", dir, dir.value.display())),
+        );
+        lines.extend([
+            line(
+                "REBOOT_ALLOW_SOFT_REBOOT",
+                &c.allow_soft_reboot,
+                c.allow_soft_reboot.value,
+            ),
+            line("REBOOT_ALLOW_KEXEC", &c.allow_kexec, c.allow_kexec.value),
+            line("LOCKFILE", &c.lock_file, c.lock_file.value.display()),
+            line(
+                "SNAPSHOT_MANAGER",
+                &c.snapshot_manager,
+                &c.snapshot_manager.value,
+            ),
+            line(
+                "OCI_TARGET",
+                &c.oci_target,
+                c.oci_target.value.as_deref().unwrap_or_default(),
+            ),
+        ]);
+        lines.extend(
+            c.warnings
+                .iter()
+                .map(|warning| format!("warning: {warning}\n")),
+        );
+        lines
     }
 
     #[test]
