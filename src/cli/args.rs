@@ -16,7 +16,8 @@ use crate::snapshot::SnapshotId;
     max_term_width = 100
 )]
 #[command(
-    after_help = "Exit status: 0 done; `run` and `shell`: the status of the command; 1 failed, nothing changed."
+    after_help = "Exit status: 0 done; `run` and `shell`: the status of the command (127: not found, \
+                  126: not executable); 1 failed, nothing changed."
 )]
 pub struct Cli {
     /// Options of all commands.
@@ -147,12 +148,25 @@ pub enum Pkg {
     Remove(Packages),
     /// Update packages
     #[command(visible_alias = "up")]
-    Update(Packages),
+    Update(Update),
 }
 
 /// Packages and options for the package manager.
 #[derive(Debug, Args)]
 pub struct Packages {
+    /// Packages, .rpm files, and options for the package manager
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "PKG|FILE"
+    )]
+    pub args: Vec<OsString>,
+}
+
+/// Packages to update; all of them without any.
+#[derive(Debug, Args)]
+pub struct Update {
     /// Packages, .rpm files, and options for the package manager
     #[arg(
         trailing_var_arg = true,

@@ -27,12 +27,12 @@ const TAIL: usize = 20;
 
 /// Installs, removes or updates packages by name.
 pub(super) fn pkg(session: &Session, action: Pkg) -> Result<ExitCode> {
-    let (action, packages) = match action {
-        Pkg::Install(packages) => (Action::Install, packages),
-        Pkg::Remove(packages) => (Action::Remove, packages),
-        Pkg::Update(packages) => (Action::Update, packages),
+    let (action, args) = match action {
+        Pkg::Install(packages) => (Action::Install, packages.args),
+        Pkg::Remove(packages) => (Action::Remove, packages.args),
+        Pkg::Update(packages) => (Action::Update, packages.args),
     };
-    package_manager(session, action, packages.args, session.is_interactive(true))
+    package_manager(session, action, args, session.is_interactive(true))
 }
 
 /// Updates the whole system.

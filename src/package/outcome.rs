@@ -341,7 +341,7 @@ impl Run<'_> {
         {
             let repository = repository.map_or("a repository", String::as_str);
             let message = format!("'{repository}' is signed with a key that is not trusted: {key}");
-            let hint = "If the key is right, import it with `transactional-update run rpm --import FILE`, or set \
+            let hint = "If the key is right, import it with `transactional-update run rpm --import - < FILE`, or set \
                         ZYPPER_AUTO_IMPORT_KEYS=1.";
             return Some(self.build(FailureKind::Signature, message, hint));
         }

@@ -97,18 +97,6 @@ impl Request {
         argv
     }
 
-    /// Environment variables that belong to the call, as (name, value).
-    ///
-    /// A non-interactive call speaks English, because messages of zypper and rpm are part of what [`super::judge`]
-    /// reads. An interactive one keeps the user's language.
-    pub fn environment(&self) -> &'static [(&'static str, &'static str)] {
-        if self.interactive {
-            &[]
-        } else {
-            &[("LC_ALL", "C.UTF-8")]
-        }
-    }
-
     /// Arguments that may be local .rpm files or directories.
     ///
     /// That is: of `install` and `update`, each argument that is no option and contains a slash or ends in `.rpm`, and
@@ -223,7 +211,6 @@ mod tests {
         let mut request = Request::new(Action::DistUpgrade, [""; 0]);
         request.interactive = true;
         assert_eq!(words(&request), "zypper dist-upgrade");
-        assert!(request.environment().is_empty());
         request.import_keys = true;
         assert_eq!(
             words(&request),

@@ -85,7 +85,6 @@ impl WriteLock {
     }
 
     /// Holds `other` as well.
-    #[must_use]
     pub fn and(mut self, other: WriteLock) -> WriteLock {
         self._held.extend(other._held);
         self

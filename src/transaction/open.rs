@@ -342,7 +342,7 @@ impl<'s> Open<'s> {
     }
 
     /// Keeps the snapshot of a run that failed, for somebody to look at. It never becomes the next one by
-    /// itself, and no later transaction continues it.
+    /// itself, and a later transaction builds upon it only when its number is given.
     ///
     /// # Errors
     /// When it cannot be kept; it is gone then.
