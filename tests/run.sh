@@ -11,7 +11,7 @@ tier() { # tier NAME COMMAND...
 }
 [ "$(id -u)" = 0 ] || { echo "make test needs root: the tests mount file systems and make namespaces" >&2; exit 1; }
 tier "build" "$CARGO" test --locked --no-run --quiet
-tier "unit, architecture, golden" "$CARGO" test --locked --quiet --lib --bins --test architecture
+tier "unit, architecture, golden" "$CARGO" test --locked --quiet --lib --bins --test architecture --test coverage --test man
 tier "fixture" tests/fixture/template.sh ro-sqlite
 # two copies of one file system can be mounted at a time only since Linux 6.7
 threads=2; [ "$(printf '%s\n' 6.7 "$(uname -r)" | sort -V | head -n 1)" = 6.7 ] || threads=1

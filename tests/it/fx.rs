@@ -1,0 +1,328 @@
+//! The fixture as tests see it: a machine with the openSUSE layout that can be booted, changed and looked at.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::OnceLock;
+
+/// The program under test, on this machine.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update");
+/// Where a booted machine sees it; also in PATH there as `transactional-update`.
+const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
+
+/// How a machine is made: how its root is mounted, and the format of its RPM database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Variant {
+    RoSqlite,
+    RoNdb,
+    RwSqlite,
+    RwNdb,
+}
+
+pub(crate) const ALL_VARIANTS: [Variant; 4] = [
+    Variant::RoSqlite,
+    Variant::RoNdb,
+    Variant::RwSqlite,
+    Variant::RwNdb,
+];
+
+impl Variant {
+    fn name(self) -> &'static str {
+        match self {
+            Variant::RoSqlite => "ro-sqlite",
+            Variant::RoNdb => "ro-ndb",
+            Variant::RwSqlite => "rw-sqlite",
+            Variant::RwNdb => "rw-ndb",
+        }
+    }
+
+    pub(crate) fn is_read_write(self) -> bool {
+        matches!(self, Variant::RwSqlite | Variant::RwNdb)
+    }
+}
+
+/// A machine of its own for one test; its image goes with it.
+pub(crate) struct Machine {
+    dir: tempfile::TempDir,
+    image: PathBuf,
+    binds: Vec<String>,
+}
+
+impl Machine {
+    /// A new machine with a read-only root and an sqlite database, the one that most tests want.
+    pub(crate) fn new() -> Machine {
+        Machine::of(Variant::RoSqlite)
+    }
+
+    pub(crate) fn of(variant: Variant) -> Machine {
+        Machine::from_template(&[variant.name()])
+    }
+
+    /// A machine with a disk of `size` (as `600M`).
+    pub(crate) fn with_disk(size: &str) -> Machine {
+        Machine::from_template(&["ro-sqlite", size])
+    }
+
+    fn from_template(args: &[&str]) -> Machine {
+        require_root();
+        let template = script("template.sh", args);
+        let dir = tempfile::Builder::new()
+            .prefix("tu-test.")
+            .tempdir_in(cache())
+            .unwrap();
+        let image = dir.path().join("disk.img");
+        let copied = command("cp")
+            .args(["--reflink=auto", "--sparse=always", &template])
+            .arg(&image)
+            .status();
+        assert!(copied.unwrap().success(), "copying {template}");
+        let binds = vec![
+            format!("{PROGRAM}:{PROGRAM_INSIDE}"),
+            format!("{}:/run/repos", repositories()),
+        ];
+        Machine { dir, image, binds }
+    }
+
+    /// The directory of this test, on the host; the machine's image is in it.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn image(&self) -> &Path {
+        &self.image
+    }
+
+    /// Shows `host` to the machine as `inside` at every boot from now on; best below /run.
+    pub(crate) fn bind(&mut self, host: impl AsRef<Path>, inside: &str) {
+        self.binds
+            .push(format!("{}:{inside}", host.as_ref().display()));
+    }
+
+    /// Boots the machine and runs a bash script in it. Each call is a boot of what is the default then.
+    pub(crate) fn boot(&self, script: &str) -> Ran {
+        let out = self
+            .enter(&[], &self.image)
+            .args(["bash", "-c", &inside(script)])
+            .output()
+            .unwrap();
+        Ran::new(script, out)
+    }
+
+    /// Boots and runs `transactional-update` with these words, split at blanks.
+    pub(crate) fn tu(&self, words: &str) -> Ran {
+        self.boot(&format!("transactional-update {words}"))
+    }
+
+    /// The same as [`Machine::boot`], not waited for; standard streams are pipes.
+    pub(crate) fn start(&self, script: &str) -> Child {
+        let mut command = self.enter(&[], &self.image);
+        command.args(["bash", "-c", &inside(script)]);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+
+    /// Runs a script with the machine's disk on this block device or file instead of its image.
+    pub(crate) fn boot_on(&self, disk: &Path, script: &str) -> Ran {
+        let out = self
+            .enter(&[], disk)
+            .args(["bash", "-c", &inside(script)])
+            .output()
+            .unwrap();
+        Ran::new(script, out)
+    }
+
+    /// Prepares the machine: its root is writable while the script runs, whatever it is otherwise.
+    pub(crate) fn prepare(&self, script: &str) {
+        let mut command = self.enter(&[("FX_EDIT", "1")], &self.image);
+        let out = command
+            .args(["bash", "-ec", &inside(script)])
+            .output()
+            .unwrap();
+        Ran::new(script, out).succeeds();
+    }
+
+    /// Runs a script on this host with the machine's disk mounted at `$FX_ROOT`; `$TU` is the program.
+    pub(crate) fn outside(&self, script: &str) -> Ran {
+        let mut command = self.enter(&[("FX_OUTSIDE", "1"), ("TU", PROGRAM)], &self.image);
+        let out = command.args(["bash", "-c", script]).output().unwrap();
+        Ran::new(script, out)
+    }
+
+    /// Gives the machine this one repository, with these lines added to its definition.
+    pub(crate) fn use_repository(&self, name: &str, lines: &[&str]) {
+        let image = self.image.to_str().unwrap();
+        script("use-repo.sh", &[&[image, name][..], lines].concat());
+    }
+
+    fn enter(&self, env: &[(&str, &str)], disk: &Path) -> Command {
+        let mut command = command(fixture("enter.sh"));
+        command
+            .arg(disk)
+            .env("FX_BIND", self.binds.join(" "))
+            .envs(env.iter().copied());
+        for name in ["TRANSACTIONAL_UPDATE", "TU_FAILPOINTS", "RUST_BACKTRACE"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Asserts that nothing but these snapshots is there, that `default` is the default, and that no mount of
+    /// the machine is left on this host.
+    pub(crate) fn holds(&self, snapshots: &[u32], default: u32) {
+        let ran = self.boot(
+            "ls -A /.snapshots | sort -n | xargs; btrfs subvolume get-default / | sed -E 's|.*snapshots/([0-9]+)/.*|\\1|'",
+        );
+        let mut wanted: Vec<u32> = snapshots.to_vec();
+        wanted.sort_unstable();
+        let wanted: Vec<String> = wanted.iter().map(u32::to_string).collect();
+        assert_eq!(
+            ran.stdout.trim(),
+            format!("{}\n{default}", wanted.join(" ")),
+            "snapshots and default\n{ran}"
+        );
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(
+            !mounts.contains(self.dir.path().to_str().unwrap()),
+            "a mount is left on the host:\n{mounts}"
+        );
+    }
+
+    /// Boots, runs `script`, which must succeed, and then describes the running root, which `script` may have
+    /// made to be no longer the default: one line for each file with path, type, mode, owner, size, times,
+    /// xattrs and hash.
+    pub(crate) fn manifest(&self, script: &str) -> String {
+        let oracle = format!("{}:/run/oracle.py", fixture("oracle.py").display());
+        let mut command = self.enter(&[], &self.image);
+        command.env("FX_BIND", format!("{} {oracle}", self.binds.join(" ")));
+        let script = inside(&format!(
+            "set -e; {{ {script}; }} >&2; mkdir /run/root; mount --bind / /run/root; python3 /run/oracle.py /run/root --list"
+        ));
+        Ran::new(
+            &script,
+            command.args(["bash", "-c", &script]).output().unwrap(),
+        )
+        .succeeds()
+        .stdout
+    }
+}
+
+/// Every script has the program in its PATH.
+fn inside(script: &str) -> String {
+    format!("PATH=/run/tu:$PATH\n{script}")
+}
+
+/// What a script printed and how it ended.
+pub(crate) struct Ran {
+    script: String,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    fn new(script: &str, out: Output) -> Ran {
+        use std::os::unix::process::ExitStatusExt;
+        let code = out
+            .status
+            .code()
+            .unwrap_or_else(|| 128 + out.status.signal().unwrap_or(0));
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ran {
+            script: script.to_owned(),
+            code,
+            stdout: text(out.stdout),
+            stderr: text(out.stderr),
+        }
+    }
+
+    /// From the output of a child that [`Machine::start`] gave.
+    pub(crate) fn of(script: &str, child: Child) -> Ran {
+        Ran::new(script, child.wait_with_output().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn succeeds(self) -> Ran {
+        self.exits(0)
+    }
+
+    #[track_caller]
+    pub(crate) fn exits(self, code: i32) -> Ran {
+        assert_eq!(self.code, code, "exit status\n{self}");
+        self
+    }
+
+    /// Asserts that one of the streams holds `text`.
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Ran {
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "{text:?} is not said\n{self}"
+        );
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn does_not_say(self, text: &str) -> Ran {
+        assert!(
+            !self.stdout.contains(text) && !self.stderr.contains(text),
+            "{text:?} is said\n{self}"
+        );
+        self
+    }
+}
+
+impl fmt::Display for Ran {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "--- {}\n--- exit {}\n--- stdout\n{}--- stderr\n{}",
+            self.script, self.code, self.stdout, self.stderr
+        )
+    }
+}
+
+/// A script of the fixture.
+pub(crate) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixture")
+        .join(name)
+}
+
+/// Runs a script of the fixture and returns what it printed, without the end of the line.
+pub(crate) fn script(name: &str, args: &[&str]) -> String {
+    let out = command(fixture(name))
+        .args(args)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert!(out.status.success(), "{name} {args:?} failed");
+    String::from_utf8(out.stdout).unwrap().trim_end().to_owned()
+}
+
+/// The directory of the package repositories on this host.
+pub(crate) fn repositories() -> &'static str {
+    static REPOSITORIES: OnceLock<String> = OnceLock::new();
+    REPOSITORIES.get_or_init(|| script("template.sh", &["repos"]))
+}
+
+fn cache() -> PathBuf {
+    Path::new(repositories()).parent().unwrap().to_owned()
+}
+
+/// A program of this host.
+#[allow(clippy::disallowed_methods)] // tests start programs as a person does
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
+    Command::new(program)
+}
+
+fn require_root() {
+    assert!(
+        nix::unistd::Uid::effective().is_root(),
+        "this test needs root, loop devices and btrfs: run `make test` as root"
+    );
+}

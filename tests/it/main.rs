@@ -1,0 +1,15 @@
+//! The integration tests: the real program on real btrfs with real zypper, rpm and snapper.
+//!
+//! `root_*` need root, loop devices and the fixture (tests/fixture), which the first of them builds.
+
+#![allow(clippy::unwrap_used)] // in a test it says where
+
+mod fx;
+mod root_disk;
+mod root_install;
+mod root_log;
+mod root_manage;
+mod root_packages;
+mod root_refusals;
+mod root_scriptlets;
+mod root_snapper;

@@ -1,0 +1,265 @@
+//! The manual pages are made from the same definitions as the programs; these tests show that nothing gets lost
+//! on the way, and that nothing is described that does not exist.
+
+#[allow(dead_code)] // its `main` writes the files
+#[path = "../examples/man.rs"]
+mod man;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use transactional_update::cli::args;
+use transactional_update::config::{KEYS, Values};
+
+/// The text of a page without the language of man(7), as lines; a heading of a paragraph begins with `>`.
+fn plain(page: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut is_heading = false;
+    for line in page.lines() {
+        let text = line
+            .replace("\\-", "-")
+            .replace("\\fB", "")
+            .replace("\\fI", "")
+            .replace("\\fR", "")
+            .replace("\\*(Aq", "'");
+        match text.strip_prefix(".SH ") {
+            Some(title) => lines.push(format!("= {}", title.trim_matches('"'))),
+            None if text.starts_with(".TP") => is_heading = true,
+            None if text.starts_with('.') => {}
+            None if is_heading => {
+                lines.push(format!("> {text}"));
+                is_heading = false;
+            }
+            None => lines.push(text.replace("\\&", "").replace("\\\\", "\\")),
+        }
+    }
+    lines
+}
+
+/// The lines of a section.
+fn section(page: &[String], title: &str) -> Vec<String> {
+    let lines = page
+        .iter()
+        .skip_while(|l| **l != format!("= {title}"))
+        .skip(1);
+    let lines: Vec<String> = lines
+        .take_while(|l| !l.starts_with("= "))
+        .cloned()
+        .collect();
+    assert!(!lines.is_empty(), "no section {title}");
+    lines
+}
+
+/// The headings of the paragraphs in these lines.
+fn headings(lines: &[String]) -> Vec<String> {
+    lines
+        .iter()
+        .filter_map(|l| l.strip_prefix("> "))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The options that a heading such as `-c, --continue[=N]` names.
+fn options_in(headings: &[String]) -> BTreeSet<String> {
+    let words = headings
+        .iter()
+        .filter(|h| h.starts_with('-'))
+        .flat_map(|h| h.split(", "));
+    words
+        .map(|w| {
+            w.split(['=', '[', ' '])
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect()
+}
+
+/// The visible commands below `command`, as `pkg install`, and all options of them.
+fn defined(
+    command: &clap::Command,
+    above: &str,
+    commands: &mut BTreeSet<String>,
+    options: &mut BTreeSet<String>,
+) {
+    for option in command
+        .get_arguments()
+        .filter(|a| !a.is_positional() && !a.is_hide_set())
+    {
+        options.extend(option.get_short().map(|s| format!("-{s}")));
+        options.extend(option.get_long().map(|l| format!("--{l}")));
+    }
+    for sub in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+        let name = format!("{above} {}", sub.get_name()).trim().to_owned();
+        defined(sub, &name, commands, options);
+        commands.insert(name);
+    }
+}
+
+fn definition() -> (BTreeSet<String>, BTreeSet<String>) {
+    let mut command = args::command();
+    command.build();
+    let (mut commands, mut options) = (BTreeSet::new(), BTreeSet::new());
+    defined(&command, "", &mut commands, &mut options);
+    (commands, options)
+}
+
+#[test]
+fn the_page_has_every_option_and_no_other() {
+    let page = plain(&man::program_page());
+    let mut described = options_in(&headings(&section(&page, "COMMANDS")));
+    described.extend(options_in(&headings(&section(&page, "OPTIONS"))));
+    assert_eq!(described, definition().1);
+}
+
+#[test]
+fn the_page_has_every_visible_command_and_no_other() {
+    let page = plain(&man::program_page());
+    let is_word = |w: &&str| w.starts_with(|c: char| c.is_ascii_lowercase());
+    let commands = headings(&section(&page, "COMMANDS"));
+    let commands = commands.iter().filter(|h| !h.starts_with('-'));
+    let described: BTreeSet<String> = commands
+        .map(|h| {
+            h.split(' ')
+                .take_while(is_word)
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect();
+    assert_eq!(described, definition().0);
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // tests start programs as a person does
+fn what_the_program_says_of_itself_is_in_the_page() {
+    let page = plain(&man::program_page()).join("\n");
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_transactional-update"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(out.stdout).unwrap();
+    let words = help
+        .split([' ', '\n', ',', '[', '='])
+        .filter(|w| w.starts_with("--") || (w.len() == 2 && w.starts_with('-')));
+    let commands = help
+        .lines()
+        .skip_while(|l| *l != "Commands:")
+        .skip(1)
+        .take_while(|l| !l.is_empty());
+    let commands: Vec<&str> = commands
+        .filter_map(|l| l.split_whitespace().next())
+        .collect();
+    assert!(commands.len() > 8, "{help}");
+    for word in words.chain(commands) {
+        assert!(page.contains(word), "{word} of --help is not in the page");
+    }
+}
+
+#[test]
+fn the_examples_of_the_page_are_understood() {
+    use clap::Parser;
+    let examples = headings(&section(&plain(&man::program_page()), "EXAMPLES"));
+    assert!(examples.len() > 3);
+    for example in examples {
+        let parsed = args::Cli::try_parse_from(example.split_whitespace());
+        assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn the_page_has_every_environment_variable_that_the_program_reads_and_no_other() {
+    let described: BTreeSet<String> =
+        headings(&section(&plain(&man::program_page()), "ENVIRONMENT"))
+            .into_iter()
+            .collect();
+    let mut read = BTreeSet::from(["TRANSACTIONAL_UPDATE".to_owned()]);
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let literals = text
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .filter(|l| l.starts_with("TU_"));
+        read.extend(literals.map(str::to_owned));
+    }
+    assert_eq!(described, read);
+}
+
+#[test]
+fn the_page_of_the_configuration_has_every_key_in_its_file_and_no_other() {
+    let page = plain(&man::configuration_page());
+    for title in ["transactional-update.conf", "tukit.conf"] {
+        let lines = section(&page, &format!("KEYS OF {}", title.to_uppercase()));
+        let described: Vec<String> = headings(&lines)
+            .into_iter()
+            .filter(|h| h.ends_with('='))
+            .collect();
+        let known = KEYS.iter().filter(|k| k.file.name() == title);
+        let known: Vec<String> = known
+            .map(|k| format!("{}{}=", k.name, if k.is_list() { "[]" } else { "" }))
+            .collect();
+        assert_eq!(described, known);
+    }
+}
+
+#[test]
+fn each_key_is_described_with_its_values_and_its_default() {
+    let page = plain(&man::configuration_page());
+    for key in KEYS {
+        let brackets = if key.is_list() { "[]" } else { "" };
+        let heading = format!("> {}{brackets}=", key.name);
+        let block = page.iter().skip_while(|l| **l != heading).skip(1);
+        let block: Vec<String> = block
+            .take_while(|l| !(l.starts_with("= ") || l.starts_with("> ") && l.ends_with('=')))
+            .cloned()
+            .collect();
+        assert_eq!(block[0], key.doc, "{}", key.name);
+        let words: Vec<&str> = match key.values {
+            Values::Words(words) => words.iter().map(|(word, _)| *word).collect(),
+            _ => Vec::new(),
+        };
+        assert_eq!(headings(&block), words, "{}", key.name);
+        if let Values::Words(words) = key.values {
+            assert!(
+                words
+                    .iter()
+                    .all(|(_, meaning)| block.iter().any(|l| l == meaning)),
+                "{}: {block:?}",
+                key.name
+            );
+        } else {
+            assert!(
+                block.iter().any(|l| l.starts_with("Value")),
+                "{}: {block:?}",
+                key.name
+            );
+        }
+        let default = block.iter().find_map(|l| l.strip_prefix("Default: "));
+        let expected = if key.default.is_empty() {
+            "none"
+        } else {
+            key.default
+        };
+        assert_eq!(
+            default.map(|d| d.trim_start_matches('/')),
+            Some(expected),
+            "{}",
+            key.name
+        );
+    }
+}
+
+#[test]
+fn the_pages_hold_nothing_that_the_reader_of_pages_would_not_show() {
+    for page in [man::program_page(), man::configuration_page()] {
+        assert!(
+            page.contains("\n.SH NAME\ntransactional\\-update"),
+            "the index of pages needs the name right below its heading"
+        );
+        let known = [".TH", ".SH", ".TP", ".PP", ".RS", ".RE", ".ie", ".el"];
+        for line in page.lines().filter(|l| l.starts_with(['.', '\''])) {
+            assert!(known.iter().any(|k| line.starts_with(k)), "{line}");
+        }
+    }
+}
