@@ -240,11 +240,6 @@ impl Ran {
         }
     }
 
-    /// From the output of a child that [`Machine::start`] gave.
-    pub(crate) fn of(script: &str, child: Child) -> Ran {
-        Ran::new(script, child.wait_with_output().unwrap())
-    }
-
     #[track_caller]
     pub(crate) fn succeeds(self) -> Ran {
         self.exits(0)
