@@ -16,6 +16,7 @@ pub mod owner;
 pub mod root;
 pub mod signal;
 pub mod time;
+pub mod tool;
 
 pub use failure::{Doing, Failure};
 pub use root::Root;

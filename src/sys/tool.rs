@@ -1,0 +1,280 @@
+//! A program of the system that runs outside of a transaction: no terminal, no input, and an end in any case.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, Read};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::cmd::{self, Argv};
+
+/// Most output that is kept of each stream, in bytes; what comes after it is read and dropped.
+const KEPT: usize = 1 << 20;
+/// How long a stream may stay open after the program has ended, because something it started holds it.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// A program that is called with a time limit.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    argv: Argv,
+    env: Vec<(OsString, OsString)>,
+    limit: Duration,
+}
+
+/// How it ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// Its exit code; 128 and the signal's number when a signal ended it.
+    pub code: u8,
+    /// What it printed, at most 1 MiB.
+    pub stdout: Vec<u8>,
+    /// What it complained of, at most 1 MiB.
+    pub stderr: Vec<u8>,
+}
+
+impl Done {
+    /// The last line that says something: of the complaints, else of the output; empty when there is none.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        let last = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            let line = text.lines().rev().map(str::trim).find(|l| !l.is_empty());
+            line.map(str::to_owned)
+        };
+        last(&self.stderr)
+            .or_else(|| last(&self.stdout))
+            .unwrap_or_default()
+    }
+}
+
+/// Why there is no [`Done`]. The text names the program.
+#[derive(Debug)]
+pub enum ToolError {
+    /// There is no such program.
+    NotFound(String),
+    /// It could not be started, or not be waited for.
+    NotRun(String, io::Error),
+    /// It was killed after this time.
+    TimedOut(String, Duration),
+}
+
+impl fmt::Display for ToolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ToolError::NotFound(name) => write!(f, "{name}: there is no such program"),
+            ToolError::NotRun(name, e) => write!(f, "{name} could not be run: {e}"),
+            ToolError::TimedOut(name, limit) => write!(
+                f,
+                "{name} did not end within {} seconds and was killed",
+                limit.as_secs_f32()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ToolError {}
+
+impl Tool {
+    /// `argv`, looked up in the system's directories only, which is killed with its process group when it has
+    /// not ended after `limit`. It is not disturbed by the interrupt key, nor by signals that ask us to end.
+    #[must_use]
+    pub fn new(argv: Argv, limit: Duration) -> Tool {
+        Tool {
+            argv,
+            env: Vec::new(),
+            limit,
+        }
+    }
+
+    /// Sets a variable in addition to our own environment.
+    #[must_use]
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Tool {
+        self.env.push((key.into(), value.into()));
+        self
+    }
+
+    /// Runs it and waits for its end.
+    ///
+    /// # Errors
+    /// When it could not be started or did not end; a program that fails is no error.
+    pub fn run(&self) -> Result<Done, ToolError> {
+        let name = || self.argv.program().display().to_string();
+        tracing::info!("calling {}", self.argv);
+        let not_run = |e| ToolError::NotRun(name(), e);
+        let mut child = self.command().spawn().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound => ToolError::NotFound(name()),
+            _ => not_run(e),
+        })?;
+        let pid = i32::try_from(child.id()).map_or(Pid::from_raw(0), Pid::from_raw);
+        let stdout = Stream::collect(child.stdout.take());
+        let stderr = Stream::collect(child.stderr.take());
+        let status = match waited(child).recv_timeout(self.limit) {
+            Ok(status) => status.map_err(not_run)?,
+            Err(RecvTimeoutError::Timeout) => {
+                end(pid);
+                return Err(ToolError::TimedOut(name(), self.limit));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                end(pid);
+                return Err(not_run(io::ErrorKind::Other.into()));
+            }
+        };
+        let done = Done {
+            code: code(status),
+            stdout: stdout.take(),
+            stderr: stderr.take(),
+        };
+        let said = String::from_utf8_lossy(&done.stderr);
+        for line in said.lines() {
+            tracing::info!("{}: {line}", self.argv.program().display());
+        }
+        Ok(done)
+    }
+
+    fn command(&self) -> std::process::Command {
+        let mut command = cmd::command(&self.argv, true);
+        command
+            .envs(self.env.iter().map(|(k, v)| (k, v)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        command
+    }
+}
+
+/// Kills the process group `group`, which a program made that has not been waited for, so the number is its own.
+fn end(group: Pid) {
+    if group.as_raw() > 1 {
+        killpg(group, Signal::SIGKILL).unwrap_or(()); // it may have ended just now
+    }
+}
+
+/// Waits in a thread of its own, which goes on until the child is reaped.
+fn waited(mut child: Child) -> Receiver<io::Result<ExitStatus>> {
+    let (sender, receiver) = mpsc::sync_channel(1);
+    std::thread::spawn(move || sender.send(child.wait()).unwrap_or(()));
+    receiver
+}
+
+/// A stream that is read in a thread of its own.
+struct Stream {
+    kept: Arc<Mutex<Vec<u8>>>,
+    ended: Receiver<()>,
+}
+
+impl Stream {
+    /// Reads `stream` to its end, which may be after the end of the program.
+    fn collect(mut stream: Option<impl Read + Send + 'static>) -> Stream {
+        let (sender, ended) = mpsc::sync_channel(1);
+        let kept = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&kept);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 8 << 10];
+            // a stream that breaks off is no failure of its own: the exit status says what happened
+            while let Some(read @ 1..) = read_some(stream.as_mut(), &mut buffer) {
+                let mut into = into.lock().unwrap_or_else(PoisonError::into_inner);
+                let room = KEPT.saturating_sub(into.len()).min(read);
+                into.extend_from_slice(&buffer[..room]);
+            }
+            sender.send(()).unwrap_or(());
+        });
+        Stream { kept, ended }
+    }
+
+    /// What was read, when it has ended or a moment has passed.
+    fn take(self) -> Vec<u8> {
+        self.ended.recv_timeout(LINGER).unwrap_or(());
+        std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn read_some(stream: Option<&mut impl Read>, buffer: &mut [u8]) -> Option<usize> {
+    let stream = stream?;
+    loop {
+        match stream.read(buffer) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.ok(),
+        }
+    }
+}
+
+fn code(status: ExitStatus) -> u8 {
+    let by_signal = || status.signal().map(|s| 128 + s);
+    let code = status.code().or_else(by_signal).unwrap_or(1);
+    u8::try_from(code).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str, seconds: u64) -> Result<Done, ToolError> {
+        let argv = Argv::new(["sh", "-c", script]);
+        Tool::new(argv, Duration::from_secs(seconds)).run()
+    }
+
+    #[test]
+    fn what_a_program_prints_and_how_it_ends_is_told() {
+        let done = sh("echo out; echo first >&2; echo last words >&2; exit 3", 60).unwrap();
+        assert_eq!((done.code, &*done.stdout), (3, &b"out\n"[..]));
+        assert_eq!(done.last_words(), "last words");
+        assert_eq!(sh("kill -TERM $$", 60).unwrap().code, 128 + 15);
+    }
+
+    #[test]
+    fn a_program_has_nothing_to_read_and_the_variables_it_was_given() {
+        let argv = Argv::new(["sh", "-c", "cat; echo $TOOL_TEST"]);
+        let tool = Tool::new(argv, Duration::from_secs(60)).env("TOOL_TEST", "yes");
+        assert_eq!(tool.run().unwrap().stdout, b"yes\n");
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended_with_all_it_started() {
+        let dir = tempfile::tempdir().unwrap();
+        let pids = dir.path().join("pids");
+        let script = format!("sleep 1000 & echo $! $$ > {}; wait", pids.display());
+        assert!(matches!(sh(&script, 1), Err(ToolError::TimedOut(..))));
+        let pids = std::fs::read_to_string(pids).unwrap();
+        let is_alive = |pid: &str| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+            stat.is_ok_and(|s| !s.contains(") Z "))
+        };
+        for _ in 0..100 {
+            if !pids.split_whitespace().any(is_alive) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("still alive: {pids}");
+    }
+
+    #[test]
+    fn what_holds_the_output_open_does_not_hold_us() {
+        let done = sh("setsid sleep 5 & echo ready", 60).unwrap();
+        assert_eq!((done.code, &*done.stdout), (0, &b"ready\n"[..]));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let missing = Tool::new(Argv::new(["no-such-program"]), Duration::from_secs(1)).run();
+        assert!(
+            missing
+                .unwrap_err()
+                .to_string()
+                .starts_with("no-such-program: ")
+        );
+    }
+
+    #[test]
+    fn more_output_than_is_kept_is_read_to_its_end() {
+        let done = sh("head -c 3000000 /dev/zero; echo end >&2", 60).unwrap();
+        assert_eq!((done.stdout.len(), done.last_words()), (KEPT, "end".into()));
+    }
+}
