@@ -3,6 +3,7 @@
 
 CARGO  ?= cargo
 PROGRAM = transactional-update
+BUILT  ?= target/release
 DESTDIR ?=
 prefix  ?= /usr
 sysconfdir ?= /etc
@@ -11,7 +12,7 @@ mandir   = $(prefix)/share/man
 unitdir  = $(prefix)/lib/systemd/system
 tmpfiles = $(prefix)/lib/tmpfiles.d
 
-.PHONY: demo test bench man install lint build deps root clean
+.PHONY: demo test bench man install install-system lint build deps root clean
 
 build: deps
 	$(CARGO) build --release --locked
@@ -40,13 +41,16 @@ lint:
 man: deps
 	$(CARGO) run --locked --quiet --example man -- target/man
 
-install: build man
-	install -D -m 755 target/release/$(PROGRAM) $(DESTDIR)$(sbindir)/$(PROGRAM)
+install: build man install-system
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 target/man/*.8
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man5 target/man/*.5
 	install -D -m 644 target/man/$(PROGRAM).bash $(DESTDIR)$(prefix)/share/bash-completion/completions/$(PROGRAM)
 	install -D -m 644 target/man/_$(PROGRAM) $(DESTDIR)$(prefix)/share/zsh/site-functions/_$(PROGRAM)
 	install -D -m 644 target/man/$(PROGRAM).fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$(PROGRAM).fish
+
+# what a system runs, without the documents: tests put it into their machines, with the programs that BUILT names
+install-system:
+	install -D -m 755 $(BUILT)/$(PROGRAM) $(DESTDIR)$(sbindir)/$(PROGRAM)
 	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
 	install -D -m 644 logrotate/$(PROGRAM) $(DESTDIR)$(sysconfdir)/logrotate.d/$(PROGRAM)

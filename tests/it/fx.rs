@@ -42,6 +42,9 @@ impl Variant {
     }
 }
 
+/// What [`Machine::power_on`] ends with when the system asked for a reboot.
+pub(crate) const REBOOT: i32 = 133;
+
 /// A machine of its own for one test; its image goes with it.
 pub(crate) struct Machine {
     dir: tempfile::TempDir,
@@ -107,6 +110,41 @@ impl Machine {
             .output()
             .unwrap();
         Ran::new(script, out)
+    }
+
+    /// Puts programs and units into the machine as `make install` does, for real boots: units call the program
+    /// by its full path.
+    pub(crate) fn install(&self) {
+        let tree = self.dir().join("installed");
+        let built = Path::new(PROGRAM).parent().unwrap().display();
+        let made = command("make")
+            .args([
+                "--silent",
+                "-C",
+                env!("CARGO_MANIFEST_DIR"),
+                "install-system",
+            ])
+            .arg(format!("BUILT={built}"))
+            .arg(format!("DESTDIR={}", tree.display()))
+            .output()
+            .unwrap();
+        Ran::new("make install-system", made).succeeds();
+        let mut command = self.enter(&[("FX_EDIT", "1")], &self.image);
+        command.env("FX_BIND", format!("{}:/run/installed", tree.display()));
+        let copy = "cp -r --preserve=mode /run/installed/. /";
+        Ran::new(copy, command.args(["bash", "-c", copy]).output().unwrap()).succeeds();
+    }
+
+    /// Really boots the machine, with systemd as PID 1, and runs a bash script as a unit once it is up. The
+    /// code is 133 when the system asked for a reboot before the script had ended, 0 when it did not and was
+    /// powered off. Standard output holds what the script printed, standard error the console.
+    pub(crate) fn power_on(&self, script: &str) -> Ran {
+        let mut command = command(fixture("boot.sh"));
+        command
+            .arg(&self.image)
+            .arg(inside(script))
+            .env("FX_BIND", self.binds.join(" "));
+        Ran::new(script, command.output().unwrap())
     }
 
     /// Boots and runs `transactional-update` with these words, split at blanks.

@@ -1,9 +1,11 @@
 //! The integration tests: the real program on real btrfs with real zypper, rpm and snapper.
 //!
-//! `root_*` need root, loop devices and the fixture (tests/fixture), which the first of them builds.
+//! `root_*` need root, loop devices and the fixture (tests/fixture), which the first of them builds; `boot_*` also
+//! systemd-nspawn, for real boots.
 
 #![allow(clippy::unwrap_used)] // in a test it says where
 
+mod boot_basic;
 mod fx;
 mod root_disk;
 mod root_install;
