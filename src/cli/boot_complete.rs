@@ -12,7 +12,7 @@ pub(super) fn boot_complete(session: &Session) -> Result<ExitCode> {
     let system = session.system_to_change()?;
     let lock = system.lock()?;
     let mut inventory = system.store.inventory()?;
-    transaction::recover(&system.store, &lock, &mut inventory)?;
+    transaction::recover(&system, &lock, &mut inventory)?;
     transaction::mark_booted(&system, &lock, &inventory)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -24,7 +24,7 @@ pub enum Discarded {
 /// When the pending snapshot is not one of ours, or something cannot be switched or deleted.
 pub fn discard(system: &System, lock: &WriteLock, id: Option<SnapshotId>) -> Result<Discarded> {
     let mut inventory = system.store.inventory()?;
-    recover(&system.store, lock, &mut inventory)?;
+    recover(system, lock, &mut inventory)?;
     let current = inventory
         .current
         .context("the running system is no snapshot")?;

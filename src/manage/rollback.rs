@@ -47,7 +47,7 @@ pub enum RolledBack {
 /// When there is no such snapshot, or it is in use by a transaction, not understood or could not boot.
 pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<RolledBack> {
     let mut inventory = system.store.inventory()?;
-    recover(&system.store, lock, &mut inventory)?;
+    recover(system, lock, &mut inventory)?;
     let current = inventory
         .current
         .context("the running system is no snapshot")?;

@@ -23,11 +23,12 @@ pub use record::{Record, Restart, ask_for_restart};
 pub use recover::recover;
 pub use sealed::{Published, Sealed};
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
-use crate::boot::{self, Cause};
+use crate::boot::{self, Cause, Loader};
 use crate::config::Config;
 use crate::snapshot::{SnapshotId, Store};
 use crate::sys::lock::WriteLock;
@@ -71,6 +72,18 @@ impl System {
         self.switch(lock, bootable)
     }
 
+    /// How this system finds what to boot. What is in charge is what the running system was set up with; the open
+    /// root `snapshot` is asked when that does not tell.
+    ///
+    /// # Errors
+    /// When a file that tells cannot be read, or the loader is one we cannot switch.
+    pub fn loader(&self, snapshot: impl AsFd) -> Result<Loader> {
+        Ok(match boot::detect(beneath::open_root(self.root.path())?)? {
+            Loader::None => boot::detect(snapshot)?,
+            found => found,
+        })
+    }
+
     /// Shows that snapshot `id` can boot.
     ///
     /// # Errors
@@ -78,12 +91,8 @@ impl System {
     pub fn check_bootable(&self, id: SnapshotId) -> Result<boot::Bootable> {
         let subvolume = self.store.subvolume_id(id)?;
         let fd = self.store.open_snapshot(id)?;
-        let mut loader = boot::detect(&fd)?;
-        if loader == boot::Loader::None {
-            // a snapshot that lost the loader's configuration cannot say so itself
-            loader = boot::detect(beneath::open_root(self.root.path())?)?;
-        }
-        if loader == boot::Loader::None {
+        let loader = self.loader(&fd)?;
+        if loader == Loader::None {
             crate::sys::out::detail(
                 "No boot loader was found: only the default subvolume is switched.",
             );

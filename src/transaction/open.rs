@@ -63,7 +63,7 @@ impl<'s> Open<'s> {
     pub fn begin(system: &'s System, lock: &'s WriteLock, options: Options) -> Result<Open<'s>> {
         preflight::not_inside_another()?;
         let mut inventory = system.store.inventory()?;
-        recover(&system.store, lock, &mut inventory)?;
+        recover(system, lock, &mut inventory)?;
         let base = choose(&inventory, options.base)?;
         preflight::check(system, base, options.need)?;
         tell(base, &options);

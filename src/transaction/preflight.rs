@@ -6,7 +6,6 @@ use anyhow::{Result, bail};
 use nix::sys::statvfs::fstatvfs;
 
 use super::{Base, INSIDE_VARIABLE, System};
-use crate::boot;
 use crate::snapshot::SNAPSHOTS;
 use crate::sys::{beneath, mount, root};
 
@@ -50,7 +49,7 @@ pub(super) fn check(system: &System, base: Base, need: Need) -> Result<()> {
     space(system)?;
     etc(system, base)?;
     let snapshot = system.store.open_snapshot(base.id)?;
-    boot::detect(&snapshot)?;
+    system.loader(&snapshot)?;
     if need == Need::PackageManager {
         package_manager(&snapshot)?;
     }

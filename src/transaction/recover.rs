@@ -1,6 +1,7 @@
 //! Finishing what a transaction that was cut off left undone, from its metadata alone.
 
-use crate::snapshot::{Inventory, Snapshot, Store, key};
+use super::System;
+use crate::snapshot::{Inventory, Snapshot, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Failure, out};
 
@@ -10,10 +11,11 @@ use crate::sys::{Failure, out};
 /// # Errors
 /// When one of them cannot be removed; the others are tried all the same.
 pub fn recover(
-    store: &Store,
+    system: &System,
     lock: &WriteLock,
     inventory: &mut Inventory,
 ) -> Result<usize, Failure> {
+    let store = &system.store;
     if let Some(dir) = store.remove_unborn(lock)? {
         let dir = dir.display();
         out::say(format_args!(
