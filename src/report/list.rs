@@ -24,7 +24,7 @@ pub struct Entry {
     pub number: u64,
     /// When it was made, UTC; empty when that is not known.
     pub date: String,
-    /// What it is: any of `booted`, `current`, `default`, `pending`, `in-progress`, `kept`, `broken`,
+    /// What it is: any of `booted`, `current`, `default`, `pending`, `in-progress`, `open`, `kept`, `broken`,
     /// `important`.
     pub flags: Vec<&'static str>,
     /// Whether it is read-only; none without a subvolume.
@@ -91,6 +91,7 @@ fn flags(inventory: &Inventory, snapshot: &Snapshot, broken: bool) -> Vec<&'stat
             inventory.pending().is_some_and(|p| p.id == snapshot.id),
         ),
         ("in-progress", snapshot.in_progress()),
+        ("open", snapshot.is_open()),
         ("kept", snapshot.userdata(key::KEPT).is_some()),
         ("broken", broken),
         ("important", snapshot.userdata("important") == Some("yes")),

@@ -26,6 +26,8 @@ pub struct Status {
     pub reboot_needed: bool,
     /// Numbers of snapshots that a transaction has not finished.
     pub in_progress: Vec<u64>,
+    /// Those of them that are open transactions and wait for their next call.
+    pub open: Vec<u64>,
     /// Numbers of snapshots that were kept after a failure.
     pub kept: Vec<u64>,
     /// Sentences on what an administrator should look at.
@@ -65,6 +67,7 @@ impl Status {
             pending: pending(inventory),
             reboot_needed: inventory.default != running,
             in_progress: numbers(&|s| s.in_progress()),
+            open: numbers(&|s| s.is_open()),
             kept: numbers(&|s| s.userdata(key::KEPT).is_some()),
             attention: attention(inventory),
         }
@@ -130,6 +133,13 @@ fn attention(inventory: &Inventory) -> Vec<String> {
             }
             (Metadata::Good(_), _) | (Metadata::Missing, None) => {}
         }
+        if snapshot.is_forgotten() {
+            found.push(format!(
+                "snapshot {0} is an open transaction of an earlier boot; `cleanup` removes it, \
+                 `tukit close {0}` makes it the next system",
+                snapshot.id
+            ));
+        }
         let dead =
             snapshot.in_progress() && snapshot.owner().is_some_and(|owner| !owner.is_alive());
         if dead {
@@ -171,6 +181,7 @@ impl fmt::Display for Status {
         }
         for (title, list) in [
             ("In progress", &self.in_progress),
+            ("Open transactions", &self.open),
             ("Kept after a failure", &self.kept),
         ] {
             if !list.is_empty() {

@@ -19,6 +19,14 @@ pub mod key {
     pub const IN_PROGRESS: &str = "transactional-update-in-progress";
     /// Who makes the snapshot: `<boot id>:<pid>:<start time>`, or `open` for one that waits to be continued.
     pub const OWNER: &str = "tu-owner";
+    /// Value of [`OWNER`] for a transaction that waits for its next call.
+    pub const OPEN: &str = "open";
+    /// Id of the boot in which an open transaction was last worked on.
+    pub const BOOT: &str = "tu-boot";
+    /// An open transaction that is to be dropped when it changed nothing (`yes`).
+    pub const DISCARD: &str = "tu-discard";
+    /// How the system has to be restarted for an open transaction, as its calls asked for so far.
+    pub const RESTART: &str = "tu-restart";
     /// What the snapshot was made from: `<number>:<uuid>`.
     pub const BASE: &str = "tu-base";
     /// When the snapshot was first seen running, UTC.
@@ -153,6 +161,19 @@ impl Info {
         }
         out.push_str("</snapshot>\n");
         out
+    }
+
+    /// Takes away what only belongs to a transaction that has not ended.
+    pub fn end_transaction(&mut self) {
+        for key in [
+            key::IN_PROGRESS,
+            key::OWNER,
+            key::BOOT,
+            key::DISCARD,
+            key::RESTART,
+        ] {
+            self.userdata.remove(key);
+        }
     }
 
     /// Whether the transaction that makes this snapshot has not ended.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::search::{Subvolume, Uuid};
 use super::{Info, SnapshotId, key};
-use crate::sys::owner::Owner;
+use crate::sys::owner::{self, Owner};
 
 /// What is known of the metadata of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +91,20 @@ impl Snapshot {
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {
         self.userdata(key::OWNER)?.parse().ok()
+    }
+
+    /// Whether it is an open transaction of ours that waits for its next call.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.in_progress() && self.userdata(key::OWNER) == Some(key::OPEN)
+    }
+
+    /// Whether it is an open transaction that nobody has worked on since an earlier boot.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        let this = owner::boot_id();
+        let of = self.userdata(key::BOOT).unwrap_or_default();
+        self.is_open() && ![of, &this].contains(&"") && of != this
     }
 
     /// What it was made from, when we made it.

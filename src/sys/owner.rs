@@ -59,7 +59,8 @@ impl FromStr for Owner {
 }
 
 /// The identity of the running boot; empty where /proc does not tell, which equals no recorded one.
-fn boot_id() -> String {
+#[must_use]
+pub fn boot_id() -> String {
     fs::read_to_string(BOOT_ID)
         .map(|s| s.trim().to_owned())
         .unwrap_or_default()

@@ -362,8 +362,7 @@ impl<'s> Open<'s> {
             mounts.take_away()?;
         }
         self.info.userdata.insert(key::KEPT.into(), "yes".into());
-        self.info.userdata.remove(key::IN_PROGRESS);
-        self.info.userdata.remove(key::OWNER);
+        self.info.end_transaction();
         if self.read_only {
             self.system.store.set_read_only(self.lock, self.id, true)?;
         }

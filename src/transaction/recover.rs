@@ -49,9 +49,10 @@ pub fn recover(
     failed.map_or(Ok(dead.len()), Err)
 }
 
-/// Whether a transaction of ours was making it and its process is gone.
+/// Whether a transaction of ours was making it and its process is gone, or it is an open one whose removal was
+/// cut off.
 fn is_abandoned(snapshot: &Snapshot) -> bool {
-    snapshot.in_progress()
-        && snapshot.userdata(key::KEPT).is_none()
-        && snapshot.owner().is_some_and(|owner| !owner.is_alive())
+    let is_dead = snapshot.owner().is_some_and(|owner| !owner.is_alive());
+    let is_half_gone = snapshot.is_open() && snapshot.subvolume.is_none();
+    snapshot.in_progress() && snapshot.userdata(key::KEPT).is_none() && (is_dead || is_half_gone)
 }

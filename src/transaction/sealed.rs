@@ -91,8 +91,7 @@ impl<'s> Sealed<'s> {
 
     fn switch(&mut self) -> Result<()> {
         let bootable = self.system.check_bootable(self.id)?;
-        self.info.userdata.remove(key::IN_PROGRESS);
-        self.info.userdata.remove(key::OWNER);
+        self.info.end_transaction();
         let packaged = self
             .findings
             .hidden
