@@ -48,11 +48,11 @@ pub(crate) fn program_page() -> String {
         bold(NAME),
         roman(" ["),
         italic("OPTIONS"),
-        roman("] "),
+        roman("] ["),
         italic("COMMAND"),
         roman(" ["),
         italic("ARGUMENTS"),
-        roman("]"),
+        roman("]...]"),
     ]);
     page.section("Description");
     for paragraph in DESCRIPTION {
@@ -64,7 +64,7 @@ pub(crate) fn program_page() -> String {
     }
     page.item("-h, --help", "Each command prints its help with this.");
     page.section("Options")
-        .text("They stand before the command; what follows run and pkg belongs to those.");
+        .text("They stand anywhere in the line, but what follows run and pkg belongs to those.");
     page.options(&command);
     page.section("Exit status");
     page.table(EXIT);
@@ -113,6 +113,9 @@ const DESCRIPTION: &[&str] = &[
      is the one it would have been: either all of a change is there, or nothing of it.",
     "A change that is made before the reboot builds upon the one that waits for it, so nothing is lost when there are several. \
      The snapshot that is built upon is named at the beginning.",
+    "Commands that change the system can be chained: those that work in the new snapshot are one transaction, packages first whatever the \
+     order in which they were typed; cleanup comes before it, apply and reboot after it and only when it changed something. Without a command, \
+     what UPDATE_METHOD in the configuration says is done.",
     "The root must be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
      the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \
      the new system runs, and is told at the end. /var/cache and /var/log are live.",
@@ -177,6 +180,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "transactional-update dup",
         "Upgrades everything, without questions.",
+    ),
+    (
+        "transactional-update dup shell",
+        "Upgrades everything and opens a shell in the result, before it becomes the next system.",
     ),
     (
         "transactional-update pkg install vim ./own.rpm",

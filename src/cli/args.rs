@@ -3,8 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use super::words::{self, Extent};
 use crate::snapshot::SnapshotId;
 
 /// Build the next system in a new snapshot. The running system is never touched.
@@ -13,10 +15,12 @@ use crate::snapshot::SnapshotId;
     name = "transactional-update",
     version,
     disable_help_subcommand = true,
-    max_term_width = 100
+    max_term_width = 100,
+    override_usage = "transactional-update [OPTIONS] [COMMAND...]"
 )]
 #[command(
-    after_help = "Exit status: 0 done; `run` and `shell`: the status of the command (127: not found, \
+    after_help = "Commands that change the system can be chained (\"cleanup dup reboot\"); what follows pkg and run \
+                  belongs to them. Without a command: what UPDATE_METHOD says.\n\nExit status: 0 done; `run` and `shell`: the status of the command (127: not found, \
                   126: not executable); 1 failed, nothing changed."
 )]
 pub struct Cli {
@@ -25,10 +29,19 @@ pub struct Cli {
     pub options: Options,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
-/// Options of all commands; they stand before the command.
+/// A command line: its options, and its commands in the order in which they were typed.
+#[derive(Debug)]
+pub struct Line {
+    /// Options of all commands.
+    pub options: Options,
+    /// What to do; nothing means what the configuration says.
+    pub commands: Vec<Command>,
+}
+
+/// Options of all commands; they stand anywhere before what belongs to a command.
 #[derive(Debug, Args)]
 pub struct Options {
     /// Build upon the pending update, or upon snapshot N (default: upon the pending update when it descends
@@ -77,24 +90,12 @@ pub enum Command {
     },
     /// Upgrade to the newest state of the repositories
     #[command(alias = "dist-upgrade")]
-    Dup {
-        /// Further options for the package manager
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        args: Vec<OsString>,
-    },
+    Dup,
     /// Update all packages
     #[command(alias = "update")]
-    Up {
-        /// Further options for the package manager
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        args: Vec<OsString>,
-    },
+    Up,
     /// Install patches
-    Patch {
-        /// Further options for the package manager
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
-        args: Vec<OsString>,
-    },
+    Patch,
     /// Run a command in the new snapshot
     Run {
         /// The command and its arguments
@@ -108,6 +109,21 @@ pub enum Command {
     },
     /// Open a shell in the new snapshot
     Shell,
+    /// Mark old snapshots for deletion, and remove what unfinished updates left
+    #[command(hide = true)]
+    Cleanup,
+    /// The part of cleanup that is about snapshots
+    #[command(hide = true)]
+    CleanupSnapshots,
+    /// The part of cleanup that is about overlays of /etc
+    #[command(hide = true)]
+    CleanupOverlays,
+    /// Switch to the next system without a reboot
+    #[command(hide = true)]
+    Apply,
+    /// Reboot as REBOOT_METHOD says, when all else succeeded
+    #[command(hide = true)]
+    Reboot,
     /// Boot the running system next (drops a pending update), or snapshot N, or the last one that ran before
     Rollback {
         /// Number of a snapshot, or `last`
@@ -182,86 +198,115 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Puts the known spelling `-c N` and `--continue N` into the form `--continue=N`. Only words before the
-/// command are looked at: what follows `run` or `pkg` belongs to them.
-pub(super) fn normalize(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut args = args.into_iter().peekable();
-    let mut out: Vec<OsString> = args.next().into_iter().collect();
-    let mut in_options = true;
-    while let Some(arg) = args.next() {
-        let is_continue = in_options && (arg == "-c" || arg == "--continue");
-        let number = args
-            .peek()
-            .and_then(|next| next.to_str())
-            .filter(|n| n.parse::<SnapshotId>().is_ok());
-        match number {
-            Some(number) if is_continue => {
-                out.push(format!("--continue={number}").into());
-                args.next();
-            }
-            _ => {
-                // `--root DIR` is the one option whose value is a word of its own
-                let takes_value = arg == "--root";
-                in_options &= is_option(&arg);
-                out.push(arg);
-                if takes_value && in_options {
-                    out.extend(args.next());
-                }
-            }
-        }
+/// Reads a command line, which begins with the name of the program.
+///
+/// # Errors
+/// What is wrong with it, or the help or version that was asked for.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Error> {
+    let mut args = args.into_iter();
+    let program = args.next().unwrap_or_default();
+    let definition = command();
+    let split = words::split(args, |name| {
+        chained(&definition, name).unwrap_or(Extent::Rest)
+    });
+    let read = |words: &[OsString]| Cli::try_parse_from(std::iter::once(&program).chain(words));
+    let options = read(&split.options)?.options;
+    let mut commands = Vec::new();
+    for words in &split.commands {
+        commands.extend(read(words)?.command);
     }
-    out
+    let names = || split.commands.iter().map(|words| &words[0]);
+    match names().find(|name| chained(&definition, name).is_none()) {
+        Some(name) if commands.len() > 1 => Err(stands_alone(name, names())),
+        _ => Ok(Line { options, commands }),
+    }
 }
 
-fn is_option(arg: &OsStr) -> bool {
-    arg.as_encoded_bytes().starts_with(b"-") && arg != "--"
+/// The commands that can stand beside others, each with the words that belong to it.
+const CHAINED: [(&str, Extent); 11] = [
+    ("cleanup", Extent::Name),
+    ("cleanup-snapshots", Extent::Name),
+    ("cleanup-overlays", Extent::Name),
+    ("pkg", Extent::Rest),
+    ("dup", Extent::Name),
+    ("up", Extent::Name),
+    ("patch", Extent::Name),
+    ("run", Extent::Rest),
+    ("shell", Extent::Name),
+    ("apply", Extent::Name),
+    ("reboot", Extent::Name),
+];
+
+fn chained(definition: &clap::Command, name: &OsStr) -> Option<Extent> {
+    let name = definition.find_subcommand(name)?.get_name();
+    CHAINED
+        .iter()
+        .find(|(chained, _)| *chained == name)
+        .map(|(_, extent)| *extent)
+}
+
+fn stands_alone<'n>(name: &OsStr, all: impl Iterator<Item = &'n OsString>) -> clap::Error {
+    let other = all.into_iter().find(|other| *other != name);
+    let text = format!(
+        "the command '{}' stands alone, it cannot be called together with '{}'",
+        name.display(),
+        other.map_or(name, |other| other).display()
+    );
+    command().error(ErrorKind::ArgumentConflict, text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(line: &str) -> Result<Cli, clap::Error> {
+    fn line(words: &str) -> Result<Line, clap::Error> {
         let words = ["transactional-update"]
             .into_iter()
-            .chain(line.split_whitespace())
-            .map(OsString::from);
-        Cli::try_parse_from(normalize(words))
+            .chain(words.split_whitespace());
+        parse(words.map(OsString::from))
     }
 
     #[test]
-    fn the_definition_is_sound() {
-        command().debug_assert();
+    fn the_definition_is_sound_and_knows_every_command_that_chains() {
+        let definition = command();
+        definition.clone().debug_assert();
+        for (name, _) in CHAINED {
+            assert!(
+                definition.get_subcommands().any(|c| c.get_name() == name),
+                "{name}"
+            );
+        }
     }
 
     #[test]
     fn continue_takes_a_number_with_a_blank_or_an_equals_sign_or_none() {
-        for (line, base) in [
+        for (words, base) in [
             ("-c 5 dup", Some(SnapshotId::new(5))),
             ("--continue=5 dup", Some(SnapshotId::new(5))),
             ("--root /mnt --continue 5 dup", Some(SnapshotId::new(5))),
+            ("dup -c 5", Some(SnapshotId::new(5))),
             ("-c dup", Some(None)),
             ("--continue pkg install 5", Some(None)),
             ("dup", None),
             ("-c 5 --no-continue dup", None),
         ] {
-            assert_eq!(parse(line).unwrap().options.base, base, "{line}");
+            assert_eq!(line(words).unwrap().options.base, base, "{words}");
         }
     }
 
     #[test]
     fn everything_behind_run_belongs_to_the_command() {
-        let cli = parse("--quiet run zypper -c 5 --xmlout -q").unwrap();
-        let Command::Run { command } = cli.command else {
+        let line = line("--quiet run zypper -c 5 --xmlout -q").unwrap();
+        let [Command::Run { command }] = &line.commands[..] else {
             panic!("not run")
         };
-        assert_eq!(command, ["zypper", "-c", "5", "--xmlout", "-q"]);
-        assert!(cli.options.quiet && cli.options.base.is_none());
+        assert_eq!(command, &["zypper", "-c", "5", "--xmlout", "-q"]);
+        assert!(line.options.quiet && line.options.base.is_none());
     }
 
     #[test]
     fn known_spellings_of_package_commands_are_accepted() {
-        for line in [
+        for words in [
             "pkg in foo",
             "package install -y foo",
             "pkg rm foo",
@@ -270,24 +315,49 @@ mod tests {
             "pkg update foo",
         ] {
             assert!(
-                matches!(parse(line).unwrap().command, Command::Pkg { .. }),
-                "{line}"
+                matches!(line(words).unwrap().commands[..], [Command::Pkg { .. }]),
+                "{words}"
             );
         }
         assert!(matches!(
-            parse("dist-upgrade").unwrap().command,
-            Command::Dup { .. }
+            line("dist-upgrade").unwrap().commands[..],
+            [Command::Dup]
         ));
         assert!(matches!(
-            parse("update").unwrap().command,
-            Command::Up { .. }
+            line("update").unwrap().commands[..],
+            [Command::Up]
         ));
-        assert!(parse("--no-selfupdate -n dup").is_ok());
-        assert!(
-            parse("").is_err()
-                && parse("pkg").is_err()
-                && parse("run").is_err()
-                && parse("nonsense").is_err()
-        );
+        assert!(line("--no-selfupdate -n dup").is_ok());
+        assert!(line("").unwrap().commands.is_empty());
+    }
+
+    #[test]
+    fn known_commands_chain_in_any_order_with_options_between_them() {
+        let words = "cleanup -n dup --no-selfupdate reboot -d";
+        let line = line(words).unwrap();
+        assert!(matches!(
+            line.commands[..],
+            [Command::Cleanup, Command::Dup, Command::Reboot]
+        ));
+        assert!(line.options.non_interactive && line.options.drop_if_no_change);
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused_and_named() {
+        for (words, named) in [
+            ("pkg", "Usage"),
+            ("run", "CMD"),
+            ("nonsense", "nonsense"),
+            ("dup nonsense", "nonsense"),
+            ("dup status", "'status' stands alone"),
+            ("list dup", "unexpected argument 'dup'"),
+            ("rollback last reboot", "unexpected argument 'reboot'"),
+            ("cleanup discard", "together with 'cleanup'"),
+            ("dup --nonsense", "--nonsense"),
+            ("-q -v dup", "cannot be used with"),
+        ] {
+            let error = line(words).unwrap_err().to_string();
+            assert!(error.contains(named), "{words}: {error}");
+        }
     }
 }

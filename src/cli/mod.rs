@@ -2,26 +2,30 @@
 //!
 //! Owns arguments, exit codes and words; one file per command. Nothing imports this module but the binaries.
 
+mod apply;
 pub mod args;
 mod boot_complete;
+mod chain;
+mod cleanup;
 mod discard;
 mod error;
 mod list;
 mod pkg;
 mod progress;
+mod reboot;
 mod rollback;
 mod run;
 mod session;
 mod status;
+mod words;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
+use anyhow::{Result, bail};
 
-use self::args::{Cli, Command};
+use self::args::{Command, Line};
+use self::chain::Plan;
 use self::session::Session;
-use crate::package::Action;
 use crate::sandbox;
 use crate::sys::out;
 
@@ -31,31 +35,33 @@ pub fn main() -> ExitCode {
     if let Some(code) = sandbox::run_if_asked() {
         return code;
     }
-    let cli = match Cli::try_parse_from(args::normalize(std::env::args_os())) {
-        Ok(cli) => cli,
+    let line = match args::parse(std::env::args_os()) {
+        Ok(line) => line,
         Err(e) => return error::usage(&e),
     };
-    out::set_level(match (cli.options.quiet, cli.options.verbose) {
+    out::set_level(match (line.options.quiet, line.options.verbose) {
         (true, _) => out::Level::Quiet,
         (_, true) => out::Level::Verbose,
         _ => out::Level::Normal,
     });
-    dispatch(cli).unwrap_or_else(|e| error::report(&e))
+    dispatch(line).unwrap_or_else(|e| error::report(&e))
 }
 
-fn dispatch(cli: Cli) -> Result<ExitCode> {
-    let session = Session::new(cli.options);
-    match cli.command {
-        Command::Pkg { action } => pkg::pkg(&session, action),
-        Command::Dup { args } => pkg::upgrade(&session, Action::DistUpgrade, args),
-        Command::Up { args } => pkg::upgrade(&session, Action::Update, args),
-        Command::Patch { args } => pkg::upgrade(&session, Action::Patch, args),
-        Command::Run { command } => run::run(&session, command),
-        Command::Shell => run::shell(&session),
-        Command::Rollback { target } => rollback::rollback(&session, target.as_deref()),
-        Command::Discard { snapshot } => discard::discard(&session, snapshot),
-        Command::Status { json } => status::status(&session, json),
-        Command::List { json } => list::list(&session, json),
-        Command::BootComplete => boot_complete::boot_complete(&session),
+fn dispatch(line: Line) -> Result<ExitCode> {
+    let session = Session::new(line.options);
+    match chain::plan(&session, line.commands)? {
+        Plan::Chain(chain) => chain.go(&session),
+        Plan::Alone(command) => alone(&session, command),
+    }
+}
+
+fn alone(session: &Session, command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Rollback { target } => rollback::rollback(session, target.as_deref()),
+        Command::Discard { snapshot } => discard::discard(session, snapshot),
+        Command::Status { json } => status::status(session, json),
+        Command::List { json } => list::list(session, json),
+        Command::BootComplete => boot_complete::boot_complete(session),
+        chained => bail!("{chained:?} is a command of a chain"),
     }
 }

@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
@@ -18,63 +17,73 @@ use crate::package::{
 use crate::sandbox::{Output, Shown};
 use crate::sys::cmd::Argv;
 use crate::sys::{fs, out};
-use crate::transaction::{Need, Open, System};
+use crate::transaction::{Open, System};
 
 /// How often the package manager may ask to be called again after it updated itself.
 const ROUNDS: usize = 3;
 /// How many lines of its standard error are kept for the message.
 const TAIL: usize = 20;
 
+/// What the package manager is to do, checked as far as that is possible without a snapshot.
+#[derive(Debug)]
+pub(super) struct Job {
+    request: Request,
+}
+
 /// Installs, removes or updates packages by name.
-pub(super) fn pkg(session: &Session, action: Pkg) -> Result<ExitCode> {
+pub(super) fn pkg(session: &Session, action: Pkg) -> Result<Job> {
     let (action, args) = match action {
         Pkg::Install(packages) => (Action::Install, packages.args),
         Pkg::Remove(packages) => (Action::Remove, packages.args),
         Pkg::Update(packages) => (Action::Update, packages.args),
     };
-    package_manager(session, action, args, session.is_interactive(true))
+    Job::new(action, args, session.is_interactive(true))
 }
 
 /// Updates the whole system.
-pub(super) fn upgrade(session: &Session, action: Action, args: Vec<OsString>) -> Result<ExitCode> {
-    package_manager(session, action, args, session.is_interactive(false))
+pub(super) fn upgrade(session: &Session, action: Action) -> Result<Job> {
+    Job::new(action, Vec::new(), session.is_interactive(false))
 }
 
-fn package_manager(
-    session: &Session,
-    action: Action,
-    args: Vec<OsString>,
-    interactive: bool,
-) -> Result<ExitCode> {
-    let agreed = args.iter().any(|arg| arg == "-y" || arg == "--no-confirm");
-    if interactive && !agreed && !out::is_answered() {
-        bail!(
-            "the package manager asks questions, and there is no terminal to answer them; add --non-interactive before the command"
-        );
+impl Job {
+    fn new(action: Action, args: Vec<OsString>, interactive: bool) -> Result<Job> {
+        let agreed = args.iter().any(|arg| arg == "-y" || arg == "--no-confirm");
+        if interactive && !agreed && !out::is_answered() {
+            bail!(
+                "the package manager asks questions, and there is no terminal to answer them; add --non-interactive before the command"
+            );
+        }
+        let mut request = Request::new(action, args);
+        if action != Action::Remove {
+            request.args = request.args.into_iter().flat_map(packages_in).collect();
+        }
+        let mut request = request.with_absolute_paths(located);
+        request.interactive = interactive;
+        Ok(Job { request })
     }
-    let mut request = Request::new(action, args);
-    if action != Action::Remove {
-        request.args = request.args.into_iter().flat_map(packages_in).collect();
+
+    /// Whether a person answers its questions.
+    pub(super) fn is_interactive(&self) -> bool {
+        self.request.interactive
     }
-    let mut request = request.with_absolute_paths(located);
-    request.interactive = interactive;
-    let files: Vec<PathBuf> = request
-        .local_paths()
-        .map(|p| p.into_owned())
-        .filter(|p| is_package(p))
-        .collect();
-    let shown = |system: &System| {
-        let own = files.into_iter().map(|path| Shown {
+
+    /// The package files and repositories that the transaction has to see.
+    pub(super) fn shown(&self, system: &System) -> Vec<Shown> {
+        let paths = self.request.local_paths().map(|path| path.into_owned());
+        let files = paths.filter(|path| is_package(path)).map(|path| Shown {
             source: path.clone(),
             path,
             over_own: true,
         });
-        own.chain(local_repositories(system)).collect()
-    };
-    session.transact(Need::PackageManager, interactive, shown, |system, open| {
+        files.chain(local_repositories(system)).collect()
+    }
+
+    /// Does it in the snapshot of `open`.
+    pub(super) fn work(&self, system: &System, open: &Open<'_>) -> Result<Worked> {
+        let mut request = self.request.clone();
         request.import_keys = system.config.import_keys.value;
         work(open, &request)
-    })
+    }
 }
 
 fn work(open: &Open<'_>, request: &Request) -> Result<Worked> {

@@ -106,75 +106,69 @@ impl Session {
     /// Makes a transaction in which `work` is done. `work` says whether what it did is to be published.
     pub(super) fn transact(
         &self,
-        need: Need,
-        tell_live: bool,
-        read_only: impl FnOnce(&System) -> Vec<Shown>,
-        work: impl FnOnce(&System, &Open<'_>) -> Result<Worked>,
-    ) -> Result<ExitCode> {
-        let system = self.system_to_change()?;
-        transaction::not_inside_another()?;
-        let lock = system.lock()?;
+        system: &System,
+        lock: &WriteLock,
+        frame: Frame,
+        work: impl FnOnce(&Open<'_>) -> Result<Worked>,
+    ) -> Result<Ended> {
         let options = transaction::Options {
-            base: self.base(&system),
-            need,
+            base: self.base(system),
+            need: frame.need,
             drop_if_unchanged: self.options.drop_if_no_change,
-            read_only: read_only(&system),
-            tell_live,
+            read_only: frame.read_only,
+            tell_live: frame.tell_live,
         };
         let mut entry = Record {
             command: &self.command,
             ..Record::default()
         };
-        let ended = Open::begin(&system, &lock, options).and_then(|open| {
+        let ended = Open::begin(system, lock, options).and_then(|open| {
             entry.base = Some(open.base().number());
-            match work(&system, &open) {
+            match work(&open) {
                 Ok(Worked::Publish) => Ok((
                     open.seal()?.map(|sealed| sealed.publish()).transpose()?,
-                    ExitCode::SUCCESS,
+                    Ended::Nothing,
                 )),
-                Ok(Worked::Nothing) => open.abort().map(|()| (None, ExitCode::SUCCESS)),
+                Ok(Worked::Nothing) => open.abort().map(|()| (None, Ended::Nothing)),
                 Ok(Worked::Failed(code, why)) => {
                     entry.error = Some(why.clone());
                     self.give_up(open, why)
-                        .map(|()| (None, ExitCode::from(code)))
+                        .map(|()| (None, Ended::Failed(code)))
                 }
                 Err(e) => Err(self.give_up_because(open, e)),
             }
         });
         let record = |record: Record<'_>| {
             record
-                .append(&system)
+                .append(system)
                 .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
         };
         match ended {
-            Ok((Some(published), code)) => {
+            Ok((Some(published), _)) => {
                 record(Record {
                     result: "published",
                     snapshot: Some(published.id.number()),
                     base: Some(published.base.number()),
                     ..entry
                 });
-                ask_for_restart(&system, published.restart).unwrap_or_else(|e| {
+                ask_for_restart(system, published.restart).unwrap_or_else(|e| {
                     out::warn(format_args!(
                         "other programs do not know of the reboot: {e:#}"
                     ))
                 });
-                tell(&system, &published);
-                Ok(code)
+                tell(system, &published);
+                Ok(Ended::Published)
             }
-            Ok((None, code)) => {
+            Ok((None, ended)) => {
+                let failed = matches!(ended, Ended::Failed(_));
                 record(Record {
-                    result: if code == ExitCode::SUCCESS {
-                        "unchanged"
-                    } else {
-                        "failed"
-                    },
+                    result: if failed { "failed" } else { "unchanged" },
                     ..entry
                 });
-                if code == ExitCode::SUCCESS {
+                if !failed {
                     out::say("Nothing to do: nothing changed, and no snapshot was kept.");
                 }
-                Ok(code)
+                Ok(ended)
             }
             Err(e) => {
                 record(Record {
@@ -257,6 +251,28 @@ impl Session {
         }
         open.abort_because(cause)
     }
+}
+
+/// What a transaction has to offer to what is done in it.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// What the snapshot must have.
+    pub(super) need: Need,
+    /// Whether to tell what is live, before a person works there.
+    pub(super) tell_live: bool,
+    /// Files and directories to show.
+    pub(super) read_only: Vec<Shown>,
+}
+
+/// How a transaction ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Its snapshot is what boots next.
+    Published,
+    /// Nothing changed, and no snapshot is left.
+    Nothing,
+    /// A command in it failed with this code, which was told, and nothing changed.
+    Failed(u8),
 }
 
 /// What the work of a transaction came to.

@@ -7,6 +7,7 @@
 
 mod boot_basic;
 mod fx;
+mod root_chain;
 mod root_disk;
 mod root_install;
 mod root_log;

@@ -574,7 +574,7 @@ fn wrong_usage_is_status_1_and_help_is_status_0() {
         (out.status.code(), text(&out.stdout), text(&out.stderr))
     };
     for (words, says) in [
-        ("", "Usage: transactional-update"),
+        ("dup nonsense", "'nonsense'"),
         ("nonsense", "'nonsense'"),
         ("run", "<CMD>"),
         ("pkg", "Usage: transactional-update pkg"),

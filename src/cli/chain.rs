@@ -1,0 +1,247 @@
+//! Several commands in one call: first what they come to, then all of it.
+//!
+//! What works in the new snapshot is one transaction, in an order of its own and not in the typed one: packages
+//! first, so that everything later sees the new files. `cleanup` comes before it, `apply` and `reboot` after it,
+//! and only when it succeeded.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use super::args::Command;
+use super::cleanup::{self, Cleanup};
+use super::session::{Ended, Frame, Session, Worked};
+use super::{apply, pkg, reboot, run};
+use crate::config::UpdateMethod;
+use crate::package::Action;
+use crate::sandbox::Shown;
+use crate::sys::cmd::Argv;
+use crate::sys::out;
+use crate::transaction::{self, Need, Open, System};
+
+/// What the commands of one call come to.
+#[derive(Debug)]
+pub(super) enum Plan {
+    /// One command that stands alone.
+    Alone(Command),
+    /// Commands that chain; none means what the configuration says.
+    Chain(Chain),
+}
+
+/// Commands that chain, in the order in which they are done.
+#[derive(Debug, Default)]
+pub(super) struct Chain {
+    cleanup: Cleanup,
+    steps: Vec<Step>,
+    apply: bool,
+    reboot: bool,
+}
+
+/// What is done in the new snapshot. The order of the variants is the order in which they are done.
+#[derive(Debug)]
+enum Step {
+    Packages(pkg::Job),
+    Run(Argv),
+    Shell,
+}
+
+/// Commands whose module cannot do them yet; refused before anything else is done.
+const NOT_YET: [&str; 3] = ["cleanup", "apply", "reboot"];
+
+/// Resolves what was typed.
+///
+/// # Errors
+/// When the commands do not fit together, or one of them asks questions that nobody can answer.
+pub(super) fn plan(session: &Session, commands: Vec<Command>) -> Result<Plan> {
+    let mut chain = Chain::default();
+    for command in commands {
+        if let Some(alone) = chain.add(session, command)? {
+            return Ok(Plan::Alone(alone)); // it is the only one: args::parse saw to that
+        }
+    }
+    chain.steps.sort_by_key(Step::rank);
+    chain.check()?;
+    Ok(Plan::Chain(chain))
+}
+
+impl Chain {
+    /// Takes a command in; gives it back when it is none that chains.
+    fn add(&mut self, session: &Session, command: Command) -> Result<Option<Command>> {
+        let step = match command {
+            Command::Pkg { action } => Step::Packages(pkg::pkg(session, action)?),
+            Command::Dup => Step::Packages(pkg::upgrade(session, Action::DistUpgrade)?),
+            Command::Up => Step::Packages(pkg::upgrade(session, Action::Update)?),
+            Command::Patch => Step::Packages(pkg::upgrade(session, Action::Patch)?),
+            Command::Run { command } => Step::Run(Argv::new(command)),
+            Command::Shell => Step::Shell,
+            Command::Cleanup | Command::CleanupSnapshots | Command::CleanupOverlays => {
+                self.cleanup.snapshots |= !matches!(command, Command::CleanupOverlays);
+                self.cleanup.overlays |= !matches!(command, Command::CleanupSnapshots);
+                return Ok(None);
+            }
+            Command::Apply => {
+                self.apply = true;
+                return Ok(None);
+            }
+            Command::Reboot => {
+                self.reboot = true;
+                return Ok(None);
+            }
+            alone => return Ok(Some(alone)),
+        };
+        self.steps.push(step);
+        Ok(None)
+    }
+
+    fn check(&self) -> Result<()> {
+        if let Some(pair) = self
+            .steps
+            .windows(2)
+            .find(|pair| pair[0].rank() == pair[1].rank())
+        {
+            bail!(
+                "{} is given twice; a call has one command for packages, and every other one once",
+                pair[0].name()
+            );
+        }
+        let asked = [
+            ("cleanup", self.cleanup != Cleanup::default()),
+            ("apply", self.apply),
+            ("reboot", self.reboot),
+        ];
+        let missing = asked
+            .iter()
+            .find(|(name, on)| *on && NOT_YET.contains(name));
+        missing.map_or(Ok(()), |(name, _)| {
+            bail!("the command {name} is not there yet")
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.cleanup == Cleanup::default() && self.steps.is_empty() && !self.apply && !self.reboot
+    }
+
+    /// Does everything, or what comes before the first failure: what follows it would build upon it.
+    ///
+    /// # Errors
+    /// What failed.
+    pub(super) fn go(mut self, session: &Session) -> Result<ExitCode> {
+        let system = session.system_to_change()?;
+        transaction::not_inside_another()?;
+        if self.is_empty() {
+            self.steps.push(configured(session, &system)?);
+        }
+        let lock = system.lock()?;
+        if self.cleanup != Cleanup::default() {
+            cleanup::cleanup(session, &system, &lock, self.cleanup)?;
+        }
+        if !self.steps.is_empty() {
+            match session.transact(&system, &lock, self.frame(&system), |open| {
+                self.work(session, &system, open)
+            })? {
+                Ended::Published => {}
+                // no update, no reboot: or the nightly one would reboot every night
+                Ended::Nothing => return Ok(ExitCode::SUCCESS),
+                Ended::Failed(code) => return Ok(ExitCode::from(code)),
+            }
+        }
+        if self.apply {
+            apply::apply(session, &system, &lock)?;
+        }
+        drop(lock);
+        if self.reboot {
+            reboot::reboot(session, &system)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// What the transaction needs for all of its steps.
+    fn frame(&self, system: &System) -> Frame {
+        let steps = || self.steps.iter();
+        let packages = steps().any(|step| matches!(step, Step::Packages(_)));
+        Frame {
+            need: if packages {
+                Need::PackageManager
+            } else {
+                Need::Snapshot
+            },
+            tell_live: steps().any(Step::is_dialogue),
+            read_only: steps().flat_map(|step| step.shown(system)).collect(),
+        }
+    }
+
+    fn work(&self, session: &Session, system: &System, open: &Open<'_>) -> Result<Worked> {
+        let mut worked = Worked::Nothing;
+        for step in &self.steps {
+            match step.work(session, system, open)? {
+                Worked::Publish => worked = Worked::Publish,
+                Worked::Nothing => {}
+                failed @ Worked::Failed(..) => return Ok(failed),
+            }
+        }
+        Ok(worked)
+    }
+}
+
+impl Step {
+    /// Its place in the order.
+    fn rank(&self) -> usize {
+        match self {
+            Step::Packages(_) => 0,
+            Step::Run(_) => 1,
+            Step::Shell => 2,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Step::Packages(_) => "a command for packages",
+            Step::Run(_) => "run",
+            Step::Shell => "shell",
+        }
+    }
+
+    /// Whether a person works in the snapshot, who has to know what an abort does not undo.
+    fn is_dialogue(&self) -> bool {
+        match self {
+            Step::Packages(job) => job.is_interactive(),
+            Step::Shell => true,
+            Step::Run(_) => false,
+        }
+    }
+
+    fn shown(&self, system: &System) -> Vec<Shown> {
+        match self {
+            Step::Packages(job) => job.shown(system),
+            _ => Vec::new(),
+        }
+    }
+
+    fn work(&self, session: &Session, system: &System, open: &Open<'_>) -> Result<Worked> {
+        match self {
+            Step::Packages(job) => job.work(system, open),
+            Step::Run(argv) => run::run(session, argv, open),
+            Step::Shell => run::shell(open),
+        }
+    }
+}
+
+/// What is done when no command is given.
+fn configured(session: &Session, system: &System) -> Result<Step> {
+    let method = &system.config.update_method;
+    out::say(format_args!(
+        "No command was given; UPDATE_METHOD is {} ({}).",
+        method.value.word(),
+        method.origin
+    ));
+    let action = match method.value {
+        UpdateMethod::Dup => Action::DistUpgrade,
+        UpdateMethod::Up => Action::Update,
+        UpdateMethod::Patch => Action::Patch,
+        UpdateMethod::Sysupdate => bail!(
+            "UPDATE_METHOD=sysupdate ({}) is not there yet; write dup, up or patch",
+            method.origin
+        ),
+    };
+    Ok(Step::Packages(pkg::upgrade(session, action)?))
+}
