@@ -11,20 +11,25 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update");
 /// Where a booted machine sees it; also in PATH there as `transactional-update`.
 const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
 
-/// How a machine is made: how its root is mounted, and the format of its RPM database.
+/// How a machine is made: how its root is mounted, where /etc is, and the format of its RPM database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Variant {
     RoSqlite,
     RoNdb,
     RwSqlite,
     RwNdb,
+    /// Read-only, with /etc as a subvolume of its own inside the snapshot.
+    NestedSqlite,
+    NestedNdb,
 }
 
-pub(crate) const ALL_VARIANTS: [Variant; 4] = [
+pub(crate) const ALL_VARIANTS: [Variant; 6] = [
     Variant::RoSqlite,
     Variant::RoNdb,
     Variant::RwSqlite,
     Variant::RwNdb,
+    Variant::NestedSqlite,
+    Variant::NestedNdb,
 ];
 
 impl Variant {
@@ -34,6 +39,8 @@ impl Variant {
             Variant::RoNdb => "ro-ndb",
             Variant::RwSqlite => "rw-sqlite",
             Variant::RwNdb => "rw-ndb",
+            Variant::NestedSqlite => "b-sqlite",
+            Variant::NestedNdb => "b-ndb",
         }
     }
 
