@@ -368,6 +368,7 @@ impl Page {
             Values::Boolean => _ = self.text("Values: 1, yes or true; 0, no or false."),
             Values::Path => _ = self.text("Value: an absolute path."),
             Values::Paths => _ = self.text("Value: an absolute path; one line for each."),
+            Values::Seconds => _ = self.text("Value: a number of seconds, from 1 to 86400."),
             Values::Text => _ = self.text("Value: text."),
         }
         let default = match (key.default, key.values) {

@@ -53,6 +53,7 @@ impl Session {
         let overrides = Overrides {
             system_file: file("TU_CONFFILESYSTEM"),
             admin_file: file("TU_CONFFILE"),
+            settings: Vec::new(),
         };
         let mut config = Config::load(&root, &overrides)?;
         if let Some(lock) = file("TU_LOCKFILE") {

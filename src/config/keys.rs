@@ -6,6 +6,9 @@ pub(super) const DEFAULT_LOCK_FILE: &str = "run/tukit.lock";
 /// The default of SNAPSHOT_MANAGER.
 pub(super) const DEFAULT_SNAPSHOT_MANAGER: &str = "snapper";
 
+/// The default of PLUGIN_TIMEOUT, in seconds.
+pub(super) const DEFAULT_PLUGIN_TIMEOUT: &str = "300";
+
 /// A configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum File {
@@ -36,6 +39,8 @@ pub enum Values {
     Path,
     /// A list: one line `KEY[]=` or `KEY[number]=` with an absolute path for each entry.
     Paths,
+    /// A number of seconds, from 1 to 86400.
+    Seconds,
     /// Any text.
     Text,
 }
@@ -196,6 +201,13 @@ pub const KEYS: &[Key] = &[
         default: DEFAULT_LOCK_FILE,
         values: Values::Path,
         doc: "The file that keeps two transactions from being made at the same time.",
+    },
+    Key {
+        name: "PLUGIN_TIMEOUT",
+        file: File::Tukit,
+        default: DEFAULT_PLUGIN_TIMEOUT,
+        values: Values::Seconds,
+        doc: "How long a plugin may take before it is ended, which counts as a failure.",
     },
     Key {
         name: "SNAPSHOT_MANAGER",

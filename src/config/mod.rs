@@ -16,13 +16,14 @@ mod parse;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use error::ConfigError;
 pub use keys::{Base, File, KEYS, Key, RebootMethod, UpdateMethod, Values};
 
 use crate::sys::Root;
 use files::read_all;
-use keys::{DEFAULT_LOCK_FILE, DEFAULT_SNAPSHOT_MANAGER};
+use keys::{DEFAULT_LOCK_FILE, DEFAULT_PLUGIN_TIMEOUT, DEFAULT_SNAPSHOT_MANAGER};
 use parse::Assignment;
 
 /// Where a value comes from.
@@ -39,6 +40,8 @@ pub enum Origin {
     },
     /// An environment variable of this name. This module never makes it; whoever overrides a value does.
     Environment(&'static str),
+    /// An option of the command line that sets a key.
+    CommandLine,
 }
 
 impl std::fmt::Display for Origin {
@@ -47,6 +50,7 @@ impl std::fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Environment(name) => write!(f, "environment variable {name}"),
+            Origin::CommandLine => f.write_str("command line"),
         }
     }
 }
@@ -69,7 +73,8 @@ impl<T> Value<T> {
     }
 }
 
-/// Files to read in place of the usual ones, as the environment names them. They are not below the root.
+/// What the caller wants otherwise than the usual files say: files to read in place of them, as the environment
+/// names them, and keys that were set by hand. The files are not below the root.
 ///
 /// The drop-ins of such a file are in the directory beside it whose name has `.d` added.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,6 +83,8 @@ pub struct Overrides {
     pub system_file: Option<PathBuf>,
     /// In place of etc/transactional-update.conf (`TU_CONFFILE`).
     pub admin_file: Option<PathBuf>,
+    /// Lines that could stand at the end of tukit.conf (`KEY=value`).
+    pub settings: Vec<String>,
 }
 
 /// All values.
@@ -99,6 +106,8 @@ pub struct Config {
     pub allow_kexec: Value<bool>,
     /// The lock file, as a path of the system that is worked on (LOCKFILE).
     pub lock_file: Value<PathBuf>,
+    /// How long a plugin may take (PLUGIN_TIMEOUT).
+    pub plugin_timeout: Value<Duration>,
     /// What manages snapshots (SNAPSHOT_MANAGER). Nothing depends on it.
     pub snapshot_manager: Value<String>,
     /// The container image to apply when none is named (OCI_TARGET).
@@ -118,6 +127,7 @@ impl Default for Config {
             allow_soft_reboot: Value::default_of(false),
             allow_kexec: Value::default_of(false),
             lock_file: Value::default_of(PathBuf::from(DEFAULT_LOCK_FILE)),
+            plugin_timeout: Value::default_of(parse::seconds(DEFAULT_PLUGIN_TIMEOUT)),
             snapshot_manager: Value::default_of(DEFAULT_SNAPSHOT_MANAGER.to_owned()),
             oci_target: Value::default_of(None),
             warnings: Vec::new(),
@@ -144,6 +154,9 @@ impl Config {
             for assignment in read.assignments {
                 builder.set(file, &assignment)?;
             }
+        }
+        for text in &overrides.settings {
+            builder.set(File::Tukit, &parse::setting(text)?)?;
         }
         let mut config = builder.config;
         config
@@ -182,6 +195,9 @@ impl Builder {
             }
             "REBOOT_ALLOW_KEXEC" => config.allow_kexec = line.boolean(default.allow_kexec.value)?,
             "LOCKFILE" => config.lock_file = line.path(default.lock_file.value)?,
+            "PLUGIN_TIMEOUT" => {
+                config.plugin_timeout = line.seconds(default.plugin_timeout.value)?
+            }
             "SNAPSHOT_MANAGER" => config.snapshot_manager = line.with(line.value.clone()),
             "OCI_TARGET" => {
                 let target = (!line.value.is_empty()).then(|| line.value.clone());
@@ -327,6 +343,11 @@ mod tests {
             line("REBOOT_ALLOW_KEXEC", &c.allow_kexec, c.allow_kexec.value),
             line("LOCKFILE", &c.lock_file, c.lock_file.value.display()),
             line(
+                "PLUGIN_TIMEOUT",
+                &c.plugin_timeout,
+                c.plugin_timeout.value.as_secs(),
+            ),
+            line(
                 "SNAPSHOT_MANAGER",
                 &c.snapshot_manager,
                 &c.snapshot_manager.value,
@@ -381,6 +402,7 @@ mod tests {
                 Values::Words(words) => words.last().unwrap().0,
                 Values::Boolean => "1",
                 Values::Path | Values::Paths => "/some/where",
+                Values::Seconds => "7",
                 Values::Text => "some text",
             };
             let name = if key.is_list() {
@@ -409,6 +431,36 @@ mod tests {
             let expected = format!("{}={default} (default)\n", key.name);
             assert_eq!(defaults.contains(&expected), !key.is_list(), "{expected}");
             assert!(!key.doc.is_empty() && key.doc.ends_with('.'));
+        }
+    }
+
+    #[test]
+    fn what_was_typed_beats_the_files_and_is_read_as_a_line_of_tukit_conf() {
+        let system = System::new(&[("etc/tukit.conf", "LOCKFILE=/a\nBINDDIRS[1]=/b\n")]);
+        let load = |settings: &[&str]| {
+            let overrides = Overrides {
+                settings: settings.iter().map(|s| (*s).to_owned()).collect(),
+                ..Overrides::default()
+            };
+            Config::load(&Root::at(system.0.path()).unwrap(), &overrides)
+        };
+        let config = load(&["LOCKFILE=/c d", "BINDDIRS[1]=/e", "PLUGIN_TIMEOUT=9"]).unwrap();
+        assert_eq!(config.lock_file.value, Path::new("/c d"));
+        assert_eq!(config.lock_file.origin, Origin::CommandLine);
+        assert_eq!(config.bind_dirs.len(), 1);
+        assert_eq!(config.bind_dirs[0].value, Path::new("/e"));
+        assert_eq!(config.plugin_timeout.value, Duration::from_secs(9));
+        let unknown = load(&["FOO=1"]).unwrap();
+        assert_eq!(unknown.warnings, ["command line: unknown key FOO"]);
+        for (wrong, says) in [
+            ("LOCKFILE", "no assignment"),
+            ("=x", "no key"),
+            ("LOCKFILE=a", "LOCKFILE needs an absolute path"),
+            ("PLUGIN_TIMEOUT=0", "from 1 to 86400"),
+            ("LOCKFILE=/a\n", "no line of text"),
+        ] {
+            let error = load(&[wrong]).unwrap_err().to_string();
+            assert!(error.contains(says), "{wrong}: {error}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Lines to assignments, assignments to values. Pure text.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use super::error::ConfigError;
 use super::keys::{File, Word};
@@ -81,6 +82,36 @@ pub(super) fn parse(file: File, path: &Path, content: &[u8]) -> Result<Read, Con
         }
     }
     Ok(read)
+}
+
+/// Reads one line that somebody typed: `KEY=value`. The shell that it was typed in has taken the quotes away, so
+/// that the value is all that follows.
+pub(super) fn setting(text: &str) -> Result<Assignment, ConfigError> {
+    let error = |problem: &str| {
+        let problem = format!("{problem}: {text:?}");
+        ConfigError::of_file(Path::new(OPTION), &problem, "write --option=KEY=value")
+    };
+    let (key, value) = text
+        .split_once('=')
+        .ok_or_else(|| error("this is no assignment"))?;
+    let (name, index) = name_and_index(key.trim()).ok_or_else(|| error("this is no key"))?;
+    if value.len() > LINE_MAX || value.contains(['\0', '\n']) {
+        return Err(error("this value is no line of text"));
+    }
+    Ok(Assignment {
+        key: name.to_owned(),
+        index: index.map(str::to_owned),
+        value: value.to_owned(),
+        origin: Origin::CommandLine,
+    })
+}
+
+/// What errors of a line that was typed call it.
+const OPTION: &str = "--option";
+
+/// A number of seconds that is known to be one.
+pub(super) fn seconds(text: &str) -> Duration {
+    Duration::from_secs(text.parse().unwrap_or(1))
 }
 
 fn header(at: At<'_>) -> Result<String, ConfigError> {
@@ -257,6 +288,20 @@ impl Assignment {
         }
     }
 
+    /// The value as a number of seconds; no value means the default.
+    pub(super) fn seconds(&self, default: Duration) -> Result<Value<Duration>, ConfigError> {
+        if self.value.is_empty() {
+            return Ok(self.with(default));
+        }
+        match self.value.parse() {
+            Ok(seconds @ 1..=86_400) => Ok(self.with(Duration::from_secs(seconds))),
+            _ => Err(self.error(
+                "is a number of seconds",
+                "write a whole number from 1 to 86400".to_owned(),
+            )),
+        }
+    }
+
     /// The value as an absolute path of something in the root directory; no value means the default.
     pub(super) fn path(&self, default: PathBuf) -> Result<Value<PathBuf>, ConfigError> {
         if self.value.is_empty() {
@@ -282,7 +327,7 @@ impl Assignment {
             Origin::File { path, line } => {
                 ConfigError::of_line(path, *line, &self.value, &problem, remedy)
             }
-            Origin::Default | Origin::Environment(_) => {
+            Origin::Default | Origin::Environment(_) | Origin::CommandLine => {
                 ConfigError::of_file(Path::new(&self.key), &problem, &remedy)
             }
         }
