@@ -179,7 +179,7 @@ pub const KEYS: &[Key] = &[
         values: Values::Paths,
         doc: "Directories of the running system that are live in a transaction. What is written there is seen at once and \
               is not undone when the transaction fails. BINDDIRS[]= adds an entry, and without a value it empties the list; \
-              an entry with a number can be replaced, or removed, by a later line with the same number.",
+              an entry with a number or a name can be replaced, or removed, by a later line with the same one.",
     },
     Key {
         name: "REBOOT_ALLOW_SOFT_REBOOT",

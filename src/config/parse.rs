@@ -179,7 +179,7 @@ fn assignment(file: File, at: At<'_>) -> Result<Assignment, ConfigError> {
     })
 }
 
-/// `KEY`, `KEY[]` or `KEY[12]`.
+/// `KEY`, `KEY[]`, `KEY[12]` or `KEY[name]`.
 fn name_and_index(key: &str) -> Option<(&str, Option<&str>)> {
     let (name, index) = match key.strip_suffix(']') {
         Some(rest) => {
@@ -188,8 +188,11 @@ fn name_and_index(key: &str) -> Option<(&str, Option<&str>)> {
         }
         None => (key, None),
     };
-    let is_number = index.is_none_or(|i| i.bytes().all(|b| b.is_ascii_digit()));
-    (is_name(name) && is_number).then_some((name, index))
+    let is_word = |i: &str| {
+        i.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    };
+    (is_name(name) && index.is_none_or(is_word)).then_some((name, index))
 }
 
 fn is_name(name: &str) -> bool {
