@@ -9,6 +9,7 @@
 //! - [`boot`]: what boots next: the loader, the switch, what makes a snapshot bootable
 //! - [`sandbox`]: the mount plan, and running a program in a snapshot
 //! - [`package`]: what to ask zypper, what its answers mean
+//! - [`etc`]: the three-way merge of /etc, and what was changed in it
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
 //! - [`manage`]: rollback, discard
 //! - [`report`]: status and list
@@ -17,6 +18,7 @@
 pub mod boot;
 pub mod cli;
 pub mod config;
+pub mod etc;
 pub mod manage;
 pub mod package;
 pub mod report;

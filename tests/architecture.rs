@@ -12,15 +12,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("boot", &["sys"]),
     ("sandbox", &["sys"]),
     ("package", &[]),
+    ("etc", &["sys"]),
     (
         "transaction",
-        &["snapshot", "boot", "sandbox", "package", "config", "sys"],
+        &[
+            "snapshot", "boot", "sandbox", "package", "etc", "config", "sys",
+        ],
     ),
     (
         "manage",
-        &["transaction", "snapshot", "boot", "config", "sys"],
+        &["transaction", "snapshot", "boot", "etc", "config", "sys"],
     ),
-    ("report", &["snapshot", "boot", "config", "sys"]),
+    ("report", &["snapshot", "boot", "etc", "config", "sys"]),
     (
         "cli",
         &[
@@ -31,6 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "boot",
             "sandbox",
             "package",
+            "etc",
             "config",
             "sys",
         ],
@@ -47,6 +51,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("tracing_journald", &["sys"]),
     ("signal_hook", &["sys", "sandbox"]),
     ("tempfile", &["sys"]),
+    ("rustix", &["sys"]),
     ("anyhow", &["transaction", "manage", "report", "cli"]),
     ("serde_json", &["transaction", "cli"]),
 ];

@@ -57,6 +57,22 @@ pub fn open_place(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
     )
 }
 
+/// Opens what `rel` names below `dir`, of any type and a symbolic link itself too, to look at it (`O_PATH`). Does
+/// not enter what is mounted there.
+///
+/// # Errors
+/// As [`open_dir`]; `EXDEV` also for a mount point.
+pub fn open_entry(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
+    openat(
+        dir,
+        rel,
+        OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC,
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV,
+    )
+}
+
 /// Opens a file for reading as a process chrooted into `dir` would find it: links are followed inside `dir`.
 ///
 /// # Errors

@@ -17,6 +17,7 @@ pub mod root;
 pub mod signal;
 pub mod time;
 pub mod tool;
+pub mod xattr;
 
 pub use failure::{Doing, Failure};
 pub use root::Root;
