@@ -17,7 +17,7 @@ use crate::package::{
 use crate::sandbox::{Output, Shown};
 use crate::sys::cmd::Argv;
 use crate::sys::{fs, out};
-use crate::transaction::{Open, System};
+use crate::transaction::{Open, Step, System};
 
 /// How often the package manager may ask to be called again after it updated itself.
 const ROUNDS: usize = 3;
@@ -120,7 +120,8 @@ fn once(open: &Open<'_>, request: &Request) -> Result<Success> {
     let mut tail = VecDeque::new();
     let argv = Argv::new(request.argv());
     let exit = if request.interactive {
-        open.run(argv, true, true, Output::Inherit)?
+        let run = || open.run(argv.clone(), true, true, Output::Inherit);
+        open.step(Step::CallExt, &argv, run)?
     } else {
         let mut progress = Progress::new();
         let mut stdout = |stream: &mut dyn BufRead| {
@@ -137,15 +138,12 @@ fn once(open: &Open<'_>, request: &Request) -> Result<Success> {
                 tail.pop_front();
             }
         };
-        open.run(
-            argv,
-            true,
-            false,
-            Output::Read {
-                stdout: &mut stdout,
-                stderr: &mut stderr,
-            },
-        )?
+        let output = Output::Read {
+            stdout: &mut stdout,
+            stderr: &mut stderr,
+        };
+        let run = || open.run(argv.clone(), true, false, output);
+        open.step(Step::CallExt, &argv, run)?
     };
     let tail = tail.into_iter().collect::<Vec<_>>().join("\n");
     let judged = judge(request.action, exit.code.into(), &report, &tail);

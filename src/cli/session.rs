@@ -26,15 +26,32 @@ pub(super) struct Session {
     pub(super) options: Options,
     /// What was typed, for the history.
     command: String,
+    extra: Extra,
+}
+
+/// What only `tukit` can be asked for.
+#[derive(Debug, Default)]
+pub(super) struct Extra {
+    /// The description of a new snapshot.
+    pub(super) description: Option<String>,
+    /// Keys of tukit.conf, set by hand.
+    pub(super) settings: Vec<String>,
+    /// Writes neither the log nor the journal.
+    pub(super) no_log: bool,
 }
 
 impl Session {
     pub(super) fn new(options: Options) -> Session {
-        let words =
-            std::iter::once("transactional-update".into()).chain(std::env::args_os().skip(1));
+        Session::of("transactional-update", options, Extra::default())
+    }
+
+    /// A session of `program`.
+    pub(super) fn of(program: &str, options: Options, extra: Extra) -> Session {
+        let words = std::iter::once(program.into()).chain(std::env::args_os().skip(1));
         Session {
             options,
             command: Argv::new(words).to_string(),
+            extra,
         }
     }
 
@@ -53,7 +70,7 @@ impl Session {
         let overrides = Overrides {
             system_file: file("TU_CONFFILESYSTEM"),
             admin_file: file("TU_CONFFILE"),
-            settings: Vec::new(),
+            settings: self.extra.settings.clone(),
         };
         let mut config = Config::load(&root, &overrides)?;
         if let Some(lock) = file("TU_LOCKFILE") {
@@ -77,7 +94,9 @@ impl Session {
     pub(super) fn system_to_change(&self) -> Result<System> {
         let system = self.system()?;
         let path = std::env::var_os("TU_LOGFILE").map_or_else(|| system.root.join(LOG), Into::into);
-        if let Err(e) = log::start(&path) {
+        if !self.extra.no_log
+            && let Err(e) = log::start(&path)
+        {
             out::warn(format_args!("cannot write the log {}: {e}", path.display()));
         }
         tracing::info!("called as: {}", self.command);
@@ -112,25 +131,42 @@ impl Session {
         frame: Frame,
         work: impl FnOnce(&Open<'_>) -> Result<Worked>,
     ) -> Result<Ended> {
-        let options = transaction::Options {
+        let open = Open::begin(system, lock, self.transaction(system, frame));
+        self.end(system, open, work)
+    }
+
+    /// What a transaction is made with.
+    pub(super) fn transaction(&self, system: &System, frame: Frame) -> transaction::Options {
+        transaction::Options {
             base: self.base(system),
             need: frame.need,
             drop_if_unchanged: self.options.drop_if_no_change,
+            description: self.extra.description.clone(),
+            ignore_plugins: self.options.keep,
             read_only: frame.read_only,
             tell_live: frame.tell_live,
-        };
+        }
+    }
+
+    /// Does `work` in a transaction, when there is one, and ends it; tells and records what came of it.
+    pub(super) fn end<'s>(
+        &self,
+        system: &System,
+        open: Result<Open<'s>>,
+        work: impl FnOnce(&Open<'s>) -> Result<Worked>,
+    ) -> Result<Ended> {
         let mut entry = Record {
             command: &self.command,
             ..Record::default()
         };
-        let ended = Open::begin(system, lock, options).and_then(|open| {
+        let ended = open.and_then(|open| {
             entry.base = Some(open.base().number());
             match work(&open) {
                 Ok(Worked::Publish) => Ok((
                     open.seal()?.map(|sealed| sealed.publish()).transpose()?,
                     Ended::Nothing,
                 )),
-                Ok(Worked::Nothing) => open.abort().map(|()| (None, Ended::Nothing)),
+                Ok(Worked::Nothing) => open.drop_unchanged().map(|()| (None, Ended::Nothing)),
                 Ok(Worked::Failed(code, why)) => {
                     entry.error = Some(why.clone());
                     self.give_up(open, why)
@@ -158,6 +194,12 @@ impl Session {
                     ))
                 });
                 tell(system, &published);
+                if let Some(complaint) = published.complaint {
+                    out::warn(format_args!(
+                        "{complaint}; snapshot {} is the next system all the same",
+                        published.id
+                    ));
+                }
                 Ok(Ended::Published)
             }
             Ok((None, ended)) => {

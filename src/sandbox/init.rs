@@ -51,6 +51,7 @@ struct Task {
     cwd: PathBuf,
     interactive: bool,
     trusted_path: bool,
+    chrooted: bool,
     argv: Argv,
 }
 
@@ -63,7 +64,7 @@ pub(super) fn arguments(run: &Run, top: &Path, report: &Report) -> Vec<OsString>
         report.path().into(),
         run.cwd.clone().into(),
     ];
-    args.extend([flag(run.interactive), flag(run.trusted_path)]);
+    args.extend([run.interactive, run.trusted_path, run.chrooted].map(flag));
     args.extend(run.argv.words().iter().cloned());
     args
 }
@@ -76,12 +77,14 @@ impl Task {
             args.next()?.into(),
         );
         let (interactive, trusted_path) = (args.next()? == "1", args.next()? == "1");
+        let chrooted = args.next()? == "1";
         Some(Task {
             top,
             report,
             cwd,
             interactive,
             trusted_path,
+            chrooted,
             argv: Argv::new(args),
         })
     }
@@ -115,6 +118,11 @@ impl Task {
         let proc = beneath::open_place(&top, Path::new("proc"))
             .map_err(at("opening proc in the snapshot"))?;
         mount::proc(&proc).map_err(at("mounting proc"))?;
+        if !self.chrooted {
+            // the namespace of mounts is this run's own: outside of it everything is as it was
+            let proc = beneath::open_root(Path::new(PROC)).map_err(at("opening proc"))?;
+            mount::proc(&proc).map_err(at("mounting proc outside of the snapshot"))?;
+        }
         if !self.interactive {
             setsid().map_err(|e| at("starting a session")(e.into()))?;
         }
@@ -137,13 +145,15 @@ impl Task {
         Err(("waiting", io::Error::from(io::ErrorKind::Interrupted)))
     }
 
-    /// Starts the program chrooted: the root directory is that of a thread of its own.
+    /// Starts the program, chrooted when it is to be: the root directory is that of a thread of its own.
     fn spawn(&self) -> Result<Pid, (&'static str, io::Error)> {
         let started = std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
                 unshare(CloneFlags::CLONE_FS)
                     .map_err(|e| ("separating the root directory", e.into()))?;
-                chroot(&self.top).map_err(|e| ("changing the root directory", e.into()))?;
+                if self.chrooted {
+                    chroot(&self.top).map_err(|e| ("changing the root directory", e.into()))?;
+                }
                 let cwd = if nix::unistd::chdir(&self.cwd).is_ok() {
                     Ok(())
                 } else {

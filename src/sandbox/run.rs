@@ -28,6 +28,8 @@ pub struct Run {
     pub interactive: bool,
     /// Looks the program up in the system's directories only, not in the caller's PATH.
     pub trusted_path: bool,
+    /// Whether the snapshot is its root directory. Otherwise it works on the snapshot from outside.
+    pub chrooted: bool,
 }
 
 /// Where the output of a program goes.
@@ -106,7 +108,7 @@ impl RunError {
 const LINE: u64 = 16 << 10;
 
 impl Run {
-    /// Runs the program chrooted into `mounts` and waits for its end and that of everything it started.
+    /// Runs the program, chrooted into `mounts` or beside them, and waits for its end and that of everything it started.
     ///
     /// # Errors
     /// When it could not be started; a program that fails is no error here.

@@ -17,6 +17,8 @@ pub(crate) const PROC: &str = "/proc";
 pub(crate) const SELF_EXE: &str = "/proc/self/exe";
 /// The terminal that controls the process (tty(4)).
 pub(crate) const TERMINAL: &str = "/dev/tty";
+/// What swallows everything (null(4)); a link to it masks a file.
+pub(crate) const NULL: &str = "/dev/null";
 /// Search path of every program that is started on behalf of the system.
 pub(crate) const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a root directory is called from inside.

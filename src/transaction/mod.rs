@@ -6,9 +6,12 @@
 //! it is dropped. Nothing of the running system changes before `publish`, which switches once.
 
 mod base;
+mod carry;
 mod facts;
 mod hidden;
 mod open;
+mod park;
+mod plugins;
 mod preflight;
 mod record;
 mod recover;
@@ -18,6 +21,7 @@ mod unchanged;
 pub use base::{Base, BaseError, BasePolicy, Reason, choose};
 pub use hidden::HiddenFile;
 pub use open::{Open, Options, mark_booted};
+pub use plugins::{PluginError, Step, before_reboot};
 pub use preflight::{Need, not_inside_another};
 pub use record::{Record, Restart, ask_for_restart};
 pub use recover::recover;

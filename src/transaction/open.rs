@@ -1,16 +1,20 @@
 //! A transaction that is being made.
 
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Error, Result};
 
 use super::base::{Base, Reason, choose};
 use super::hidden::{Content, HiddenFile};
+use super::plugins::{self, Plugins, Step};
 use super::preflight::{self, Need};
 use super::record::Restart;
 use super::sealed::{Findings, Sealed};
-use super::{BasePolicy, INSIDE_VARIABLE, System, facts, recover, unchanged, working_directory};
+use super::{
+    BasePolicy, INSIDE_VARIABLE, System, carry, facts, recover, unchanged, working_directory,
+};
 use crate::package::rpm;
 use crate::sandbox::{Exit, Mounts, Output, Plan, Run, Shown};
 use crate::snapshot::{BaseRef, Info, Inventory, SnapshotId, key};
@@ -28,6 +32,10 @@ pub struct Options {
     pub need: Need,
     /// Drops the snapshot when nothing in it changed.
     pub drop_if_unchanged: bool,
+    /// What the snapshot is for, in one line; a sentence about its base without it.
+    pub description: Option<String>,
+    /// Whether the failure of a plugin is only told and ends nothing.
+    pub ignore_plugins: bool,
     /// Files and directories to show to the transaction.
     pub read_only: Vec<Shown>,
     /// Whether to tell which directories are live, before a person works there.
@@ -39,19 +47,22 @@ pub struct Options {
 #[derive(Debug)]
 #[must_use]
 pub struct Open<'s> {
-    system: &'s System,
-    lock: &'s WriteLock,
-    id: SnapshotId,
-    base: SnapshotId,
-    info: Info,
-    read_only: bool,
-    options: Options,
-    plan: Plan,
-    mounts: Option<Mounts>,
+    pub(super) system: &'s System,
+    pub(super) lock: &'s WriteLock,
+    pub(super) id: SnapshotId,
+    pub(super) base: SnapshotId,
+    pub(super) info: Info,
+    pub(super) read_only: bool,
+    pub(super) options: Options,
+    pub(super) plan: Plan,
+    pub(super) mounts: Option<Mounts>,
     /// What lay below the excluded places before anything ran.
-    before: Content,
-    /// Cleared when the snapshot goes on as [`Sealed`], is kept or is gone.
-    armed: bool,
+    pub(super) before: Content,
+    pub(super) plugins: Plugins,
+    /// The base of a transaction that is continued, when it is still there.
+    pub(super) resumed_from: Option<OwnedFd>,
+    /// Cleared when the snapshot goes on as [`Sealed`], is kept, waits for its next call or is gone.
+    pub(super) armed: bool,
 }
 
 impl<'s> Open<'s> {
@@ -69,8 +80,12 @@ impl<'s> Open<'s> {
         tell(base, &options);
         mark_booted(system, lock, &inventory)?;
         signal::check()?;
+        let plugins = Plugins::find(system, options.ignore_plugins);
+        plugins.call("init-pre", [])?;
         let mut open = Open::create(system, lock, options, &inventory, base)?;
+        open.plugins = plugins;
         open.mount()?;
+        open.call_plugins("init-post")?;
         Ok(open)
     }
 
@@ -88,7 +103,7 @@ impl<'s> Open<'s> {
             id: base.id,
             uuid: subvolume.uuid.to_string(),
         };
-        let describe = |id| describe(id, &base_ref);
+        let describe = |id| describe(id, &base_ref, &options);
         let id = system.store.reserve(lock, inventory, describe)?;
         let open = Open {
             system,
@@ -97,11 +112,13 @@ impl<'s> Open<'s> {
             base: base.id,
             info: describe(id),
             read_only: subvolume.read_only,
-            options,
             plan: Plan::default(),
             mounts: None,
             before: Content::default(),
+            plugins: Plugins::default(),
+            resumed_from: None,
             armed: true,
+            options,
         };
         let created = failpoint::hit("reserved")
             .map_err(Error::from)
@@ -115,7 +132,7 @@ impl<'s> Open<'s> {
         }
     }
 
-    fn mount(&mut self) -> Result<()> {
+    pub(super) fn mount(&mut self) -> Result<()> {
         mount::private_namespace().context("making a mount namespace")?;
         self.plan = Plan::new(&facts::collect(self.system, &self.options.read_only)?);
         out::detail(format_args!(
@@ -134,6 +151,7 @@ impl<'s> Open<'s> {
                 live.join(", ")
             ));
         }
+        self.sweep()?;
         let mounts = Mounts::make(
             &self.system.root,
             &self.system.store.path(self.id),
@@ -145,7 +163,7 @@ impl<'s> Open<'s> {
             .plan
             .excluded
             .iter()
-            .any(|place| std::path::Path::new(link).starts_with(place))
+            .any(|place| Path::new(link).starts_with(place))
         {
             mounts.link(
                 link.as_ref(),
@@ -153,7 +171,8 @@ impl<'s> Open<'s> {
                 "usr/lib/sysimage/rpm".as_ref(),
             )?;
         }
-        self.before = Content::read(mounts.fd(), &self.plan.excluded)
+        let unchanged = self.resumed_from.as_ref().unwrap_or(mounts.fd());
+        self.before = Content::read(unchanged, &self.plan.excluded)
             .context("looking at the excluded directories")?;
         Ok(failpoint::hit("mounted")?)
     }
@@ -181,25 +200,45 @@ impl<'s> Open<'s> {
         interactive: bool,
         output: Output<'_>,
     ) -> Result<Exit> {
-        signal::check()?;
-        let mounts = self
-            .mounts
-            .as_ref()
-            .context("the transaction has no mounts")?;
         out::detail(format_args!("Running in snapshot {}: {argv}", self.id));
-        let name = argv.program().display().to_string();
-        let mut env = environment(mounts);
-        if matches!(output, Output::Read { .. }) {
-            // what we read has to be in the language that we understand
-            env.push(("LC_ALL", "C.UTF-8".into()));
-        }
         let run = Run {
             argv,
-            env,
+            env: Vec::new(),
             cwd: working_directory(&self.system.root),
             interactive,
             trusted_path,
+            chrooted: true,
         };
+        self.launch(run, output)
+    }
+
+    /// Runs a command of the caller in the running system, which sees the snapshot with its mounts where
+    /// [`Open::top`] says, and waits for it and everything it started.
+    ///
+    /// # Errors
+    /// As [`Open::run`].
+    pub fn run_outside(&self, argv: Argv, interactive: bool) -> Result<Exit> {
+        out::detail(format_args!("Running for snapshot {}: {argv}", self.id));
+        let run = Run {
+            argv,
+            env: Vec::new(),
+            cwd: std::env::current_dir().unwrap_or_default(),
+            interactive,
+            trusted_path: false,
+            chrooted: false,
+        };
+        self.launch(run, Output::Inherit)
+    }
+
+    fn launch(&self, mut run: Run, output: Output<'_>) -> Result<Exit> {
+        signal::check()?;
+        let mounts = self.mounts()?;
+        let name = run.argv.program().display().to_string();
+        run.env = environment(mounts);
+        if matches!(output, Output::Read { .. }) {
+            // what we read has to be in the language that we understand
+            run.env.push(("LC_ALL", "C.UTF-8".into()));
+        }
         let exit = run.go(mounts, output);
         signal::check()?;
         let exit = exit?;
@@ -256,18 +295,20 @@ impl<'s> Open<'s> {
                     findings,
                 )))
             }
-            Ok(None) => self.abort().map(|()| None),
+            Ok(None) => self.dropped().map(|()| None),
             Err(cause) => Err(self.abort_because(cause)),
         }
     }
 
     fn sealed(&mut self) -> Result<Option<Findings>> {
+        self.call_plugins("finalize-pre")?;
         let hidden = self.hidden()?;
         let mounts = self
             .mounts
             .take()
             .context("the transaction has no mounts")?;
-        let restart = Restart::asked_for_in(mounts.fd());
+        let restart = Restart::noted_in(mounts.fd()).max(self.restart_so_far());
+        carry::initrd_wishes(self.system, mounts.fd());
         mounts.take_away()?;
         failpoint::hit("unmounted")?;
         let store = &self.system.store;
@@ -286,16 +327,16 @@ impl<'s> Open<'s> {
         store.sync()?;
         failpoint::hit("synced")?;
         signal::check()?;
-        Ok(Some(Findings { hidden, restart }))
+        Ok(Some(Findings {
+            hidden,
+            restart: restart.unwrap_or_default(),
+            plugins: self.plugins.clone(),
+        }))
     }
 
     /// What was written to places that will be hidden, with its owners.
     fn hidden(&self) -> Result<Vec<HiddenFile>> {
-        let mounts = self
-            .mounts
-            .as_ref()
-            .context("the transaction has no mounts")?;
-        let after = match Content::read(mounts.fd(), &self.plan.excluded) {
+        let after = match Content::read(self.mounts()?.fd(), &self.plan.excluded) {
             Ok(after) => after,
             Err(e) => {
                 out::warn(format_args!(
@@ -334,11 +375,44 @@ impl<'s> Open<'s> {
     }
 
     fn has_rpm(&self) -> Result<bool> {
-        let mounts = self
-            .mounts
-            .as_ref()
-            .context("the transaction has no mounts")?;
-        Ok(beneath::resolve(mounts.fd(), "usr/bin/rpm".as_ref()).is_ok())
+        Ok(beneath::resolve(self.mounts()?.fd(), "usr/bin/rpm".as_ref()).is_ok())
+    }
+
+    fn mounts(&self) -> Result<&Mounts> {
+        let mounts = self.mounts.as_ref();
+        mounts.context("the transaction has no mounts")
+    }
+
+    /// Where the snapshot with its mounts is seen from outside, as long as the transaction lives.
+    ///
+    /// # Errors
+    /// When it has no mounts.
+    pub fn top(&self) -> Result<&Path> {
+        Ok(self.mounts()?.top())
+    }
+
+    /// Does `work`, which runs `argv`, between the plugins' stages for it.
+    ///
+    /// # Errors
+    /// What `work` or a plugin failed with.
+    pub fn step<T>(&self, step: Step, argv: &Argv, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let call = |when| {
+            self.plugins
+                .around(step, when, self.top()?, self.id, argv)
+                .map_err(Error::from)
+        };
+        call("pre")?;
+        match (work(), call("post")) {
+            (Ok(done), after) => after.map(|()| done),
+            (Err(cause), Ok(())) => Err(cause),
+            (Err(cause), Err(after)) => Err(cause.context(format!("{after:#}; before that"))),
+        }
+    }
+
+    /// Calls the plugins for a stage in which the snapshot is mounted.
+    pub(super) fn call_plugins(&self, stage: &str) -> Result<()> {
+        let args = plugins::mounted(self.top()?, self.id);
+        Ok(self.plugins.call(stage, args)?)
     }
 
     /// Keeps the snapshot of a run that failed, for somebody to look at. It never becomes the next one by
@@ -351,6 +425,7 @@ impl<'s> Open<'s> {
         match kept {
             Ok(()) => {
                 self.armed = false;
+                self.plugins.aborted(self.id);
                 Ok(self.id)
             }
             Err(cause) => Err(self.abort_because(cause)),
@@ -370,6 +445,22 @@ impl<'s> Open<'s> {
             .system
             .store
             .write_info(self.lock, self.id, &self.info)?)
+    }
+
+    /// Ends a transaction that changed nothing: the snapshot is gone when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be removed, recovery will; or when a plugin failed.
+    pub fn drop_unchanged(self) -> Result<()> {
+        match self.call_plugins("finalize-pre") {
+            Ok(()) => self.dropped(),
+            Err(cause) => Err(self.abort_because(cause)),
+        }
+    }
+
+    fn dropped(mut self) -> Result<()> {
+        self.remove()?;
+        Ok(self.plugins.finalized(self.id, true)?)
     }
 
     /// Gives the transaction up: the snapshot is gone when this returns.
@@ -392,6 +483,12 @@ impl<'s> Open<'s> {
     }
 
     fn undo(&mut self) -> Result<()> {
+        let removed = self.remove();
+        self.plugins.aborted(self.id);
+        removed
+    }
+
+    fn remove(&mut self) -> Result<()> {
         self.armed = false;
         drop(self.mounts.take());
         Ok(self.system.store.delete(self.lock, self.id)?)
@@ -416,10 +513,11 @@ const HELPERS: [&str; 2] = ["process gpg-agent", "process keyboxd"];
 /// Most output of a program that is captured, in bytes.
 const CAPTURE: u64 = 16 << 20;
 /// Where libzypp looks for the RPM database, and where it is.
-const DATABASE_LINK: (&str, &str) = ("var/lib/rpm", "../../usr/lib/sysimage/rpm");
+pub(super) const DATABASE_LINK: (&str, &str) = ("var/lib/rpm", "../../usr/lib/sysimage/rpm");
 
-fn describe(id: SnapshotId, base: &BaseRef) -> Info {
-    let description = format!("Snapshot Update of #{}", base.id);
+fn describe(id: SnapshotId, base: &BaseRef, options: &Options) -> Info {
+    let description = options.description.clone();
+    let description = description.unwrap_or_else(|| format!("Snapshot Update of #{}", base.id));
     let mut info = Info::new(id, time::utc(SystemTime::now()), description);
     for (key, value) in [
         (key::IN_PROGRESS, "yes".to_owned()),

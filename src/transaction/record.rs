@@ -67,7 +67,7 @@ impl Restart {
         ("reboot", Restart::Reboot),
     ];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         Restart::NAMES
             .iter()
             .find(|(_, r)| *r == self)
@@ -75,14 +75,12 @@ impl Restart {
     }
 
     /// What the package manager's plugin noted in the open root of a snapshot.
-    pub(super) fn asked_for_in(root: impl AsFd) -> Restart {
-        let noted = beneath::read(root, Path::new(REBOOT_NEEDED), 64)
-            .ok()
-            .flatten();
-        noted.map_or(Restart::Reboot, |text| Restart::parse(&text))
+    pub(super) fn noted_in(root: impl AsFd) -> Option<Restart> {
+        let noted = beneath::read(root, Path::new(REBOOT_NEEDED), 64);
+        noted.ok().flatten().map(|text| Restart::parse(&text))
     }
 
-    fn parse(text: &[u8]) -> Restart {
+    pub(super) fn parse(text: &[u8]) -> Restart {
         let text = String::from_utf8_lossy(text);
         Restart::NAMES
             .iter()

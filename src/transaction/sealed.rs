@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::System;
 use super::hidden::HiddenFile;
+use super::plugins::{PluginError, Plugins};
 use super::record::Restart;
 use crate::snapshot::{Info, SnapshotId, key};
 use crate::sys::lock::WriteLock;
@@ -27,6 +28,7 @@ pub struct Sealed<'s> {
 pub(super) struct Findings {
     pub(super) hidden: Vec<HiddenFile>,
     pub(super) restart: Restart,
+    pub(super) plugins: Plugins,
 }
 
 /// What boots next from now on.
@@ -40,6 +42,8 @@ pub struct Published {
     pub hidden: Vec<HiddenFile>,
     /// How the system has to be restarted for it.
     pub restart: Restart,
+    /// What a plugin failed with that was told about it. It changes nothing any more.
+    pub complaint: Option<PluginError>,
 }
 
 impl<'s> Sealed<'s> {
@@ -71,12 +75,17 @@ impl<'s> Sealed<'s> {
         match self.switch() {
             Ok(()) => {
                 self.armed = false;
-                let Findings { hidden, restart } = std::mem::take(&mut self.findings);
+                let Findings {
+                    hidden,
+                    restart,
+                    plugins,
+                } = std::mem::take(&mut self.findings);
                 Ok(Published {
                     id: self.id,
                     base: self.base,
                     hidden,
                     restart,
+                    complaint: plugins.finalized(self.id, false).err(),
                 })
             }
             Err(cause) => Err(match self.undo() {
@@ -113,7 +122,9 @@ impl<'s> Sealed<'s> {
 
     fn undo(&mut self) -> Result<()> {
         self.armed = false;
-        Ok(self.system.store.delete(self.lock, self.id)?)
+        let removed = self.system.store.delete(self.lock, self.id);
+        self.findings.plugins.aborted(self.id);
+        Ok(removed?)
     }
 }
 

@@ -374,7 +374,14 @@ const POINTS: &[Point] = &[
 ];
 
 /// Points that lie on the way of other commands; tested with those.
-const ELSEWHERE: &[&str] = &["discard-switched", "rollback-reserved", "rollback-created"];
+const ELSEWHERE: &[&str] = &[
+    "discard-switched",
+    "rollback-reserved",
+    "rollback-created",
+    "park-synced",
+    "parked",
+    "resumed",
+];
 
 #[test]
 fn every_failpoint_has_a_case() {
