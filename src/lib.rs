@@ -11,7 +11,7 @@
 //! - [`package`]: what to ask zypper, what its answers mean
 //! - [`etc`]: the three-way merge of /etc, and what was changed in it
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
-//! - [`manage`]: rollback, discard
+//! - [`manage`]: rollback, discard, retention
 //! - [`report`]: status and list
 //! - [`cli`]: arguments, exit codes, words, progress; one file per command
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const MODULES: &[&str] = &[
     "root_chain",
     "boot_basic",
+    "root_cleanup",
     "root_refusals",
     "root_disk",
     "root_packages",

@@ -109,8 +109,7 @@ pub enum Command {
     },
     /// Open a shell in the new snapshot
     Shell,
-    /// Mark old snapshots for deletion, and remove what unfinished updates left
-    #[command(hide = true)]
+    /// Mark old snapshots, so that snapper's clean-up deletes them; never one that is in use
     Cleanup,
     /// The part of cleanup that is about snapshots
     #[command(hide = true)]

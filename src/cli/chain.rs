@@ -46,7 +46,7 @@ enum Step {
 }
 
 /// Commands whose module cannot do them yet; refused before anything else is done.
-const NOT_YET: [&str; 3] = ["cleanup", "apply", "reboot"];
+const NOT_YET: [&str; 2] = ["apply", "reboot"];
 
 /// Resolves what was typed.
 ///

@@ -1,9 +1,11 @@
 //! `cleanup`, `cleanup-snapshots`, `cleanup-overlays`: what old updates left.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::session::Session;
+use crate::manage::{self, Cleaned, Deletable};
 use crate::sys::lock::WriteLock;
+use crate::sys::out;
 use crate::transaction::System;
 
 /// What is cleaned up.
@@ -15,7 +17,44 @@ pub(super) struct Cleanup {
     pub(super) overlays: bool,
 }
 
-/// Cleans up.
-pub(super) fn cleanup(_: &Session, _: &System, _: &WriteLock, _: Cleanup) -> Result<()> {
-    bail!("the command cleanup is not there yet")
+/// Marks snapshots for snapper's clean-up, and names overlays. What is not understood is told and is no failure:
+/// an update that follows in the same call does not depend on it.
+pub(super) fn cleanup(_: &Session, system: &System, lock: &WriteLock, what: Cleanup) -> Result<()> {
+    if what.snapshots {
+        tell(manage::cleanup(system, lock)?);
+    }
+    if what.overlays {
+        for unused in manage::unused_overlays(system)? {
+            out::say(format_args!(
+                "{} is used by no snapshot and can be deleted.",
+                unused.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn tell(cleaned: Cleaned) {
+    match cleaned {
+        Cleaned::Marked(marked) if marked.is_empty() => {
+            out::detail("No snapshot has to be marked for deletion.")
+        }
+        Cleaned::Marked(marked) => {
+            let marked: Vec<String> = marked.iter().map(name).collect();
+            out::say(format_args!(
+                "Marked for deletion by snapper: {}",
+                marked.join(", ")
+            ));
+        }
+        Cleaned::NotUnderstood(why) => out::warn(why),
+    }
+}
+
+fn name(marked: &Deletable) -> String {
+    let important = if marked.is_important() {
+        " (important)"
+    } else {
+        ""
+    };
+    format!("#{}{important}", marked.id())
 }

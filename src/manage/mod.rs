@@ -1,9 +1,15 @@
 //! Layer 3: what is done with snapshots that are there already.
 //!
-//! Owns going back and dropping a pending update. What boots next is switched by the layers below.
+//! Owns going back, dropping a pending update, and which snapshots may go. What boots next is switched by the layers below.
 
+mod cleanup;
 mod discard;
+mod overlays;
+mod retention;
 mod rollback;
 
+pub use cleanup::{Cleaned, cleanup};
 pub use discard::{Discarded, discard};
+pub use overlays::unused_overlays;
+pub use retention::{Deletable, NotUnderstood};
 pub use rollback::{RolledBack, Target, last_good, rollback};

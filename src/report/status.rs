@@ -135,7 +135,7 @@ fn attention(inventory: &Inventory) -> Vec<String> {
         }
         if snapshot.is_forgotten() {
             found.push(format!(
-                "snapshot {0} is an open transaction of an earlier boot; `cleanup` removes it, \
+                "snapshot {0} is an open transaction of an earlier boot; `cleanup` marks it for deletion, \
                  `tukit close {0}` makes it the next system",
                 snapshot.id
             ));

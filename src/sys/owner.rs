@@ -67,7 +67,7 @@ pub fn boot_id() -> String {
 }
 
 /// Field 22 of proc_pid_stat(5); the program's name, field 2, may hold blanks and parentheses.
-fn start_time(pid: u32) -> Option<u64> {
+pub(super) fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(Path::new(PROC).join(pid.to_string()).join("stat")).ok()?;
     stat.rsplit_once(')')?
         .1

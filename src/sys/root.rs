@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) const THREAD_MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 /// Identity of this boot (random(4)).
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Seconds since the kernel started (proc_uptime(5)).
+pub(crate) const UPTIME: &str = "/proc/uptime";
 /// Directory of processes (proc(5)).
 pub(crate) const PROC: &str = "/proc";
 /// This very program, also after its file was replaced (proc_pid_exe(5)).

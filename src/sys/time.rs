@@ -1,6 +1,9 @@
 //! UTC time as text, in the form snapper writes into info.xml.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::owner;
+use super::root::UPTIME;
 
 /// `YYYY-MM-DD HH:MM:SS` in UTC for `time`; times before 1970 give the start of 1970.
 #[must_use]
@@ -15,6 +18,20 @@ pub fn utc(time: SystemTime) -> String {
         rest % 60
     )
 }
+
+/// When this system was booted: when its first process started, which in a container is later than the kernel
+/// did (proc_uptime(5)); by the clock as it goes now. `None` where /proc does not tell.
+#[must_use]
+pub fn booted() -> Option<SystemTime> {
+    let uptime = std::fs::read_to_string(UPTIME).ok()?;
+    let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
+    let first = owner::start_time(1)? as f64 / TICKS;
+    let age = Duration::try_from_secs_f64((uptime - first).max(0.0)).ok()?;
+    SystemTime::now().checked_sub(age)
+}
+
+/// Clock ticks of a second in what /proc tells (USER_HZ).
+const TICKS: f64 = 100.0;
 
 /// Proleptic Gregorian date of a day number since 1970-01-01, counted in 400-year eras that begin in March.
 fn civil(days: u64) -> (u64, u64, u64) {
@@ -36,7 +53,13 @@ fn civil(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    #[test]
+    fn the_boot_was_before_now_and_not_before_the_kernel_was_written() {
+        let booted = booted().unwrap();
+        assert!(booted <= SystemTime::now());
+        assert!(*utc(booted) > *"2020", "{}", utc(booted));
+    }
 
     #[test]
     fn dates_agree_with_the_calendar() {

@@ -8,6 +8,7 @@
 mod boot_basic;
 mod fx;
 mod root_chain;
+mod root_cleanup;
 mod root_disk;
 mod root_install;
 mod root_log;

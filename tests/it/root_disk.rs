@@ -375,6 +375,7 @@ const POINTS: &[Point] = &[
 
 /// Points that lie on the way of other commands; tested with those.
 const ELSEWHERE: &[&str] = &[
+    "cleanup-marked",
     "discard-switched",
     "rollback-reserved",
     "rollback-created",

@@ -1,0 +1,43 @@
+//! Marking old snapshots, so that snapper's clean-up deletes them.
+
+use anyhow::Result;
+
+use super::retention::{self, Boot, Deletable, NotUnderstood};
+use crate::sys::lock::WriteLock;
+use crate::sys::{failpoint, owner, signal, time};
+use crate::transaction::{System, recover};
+
+/// What a clean-up came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cleaned {
+    /// These were marked; none when everything was marked before.
+    Marked(Vec<Deletable>),
+    /// Nothing was marked, because something is not understood.
+    NotUnderstood(NotUnderstood),
+}
+
+/// Removes what dead transactions of ours left, and marks what [`retention::plan`] finds. Deleting is left to
+/// snapper, which knows how many the administrator wants to keep.
+///
+/// # Errors
+/// When something cannot be removed or marked; what was marked before stays marked, and a second run does the rest.
+pub fn cleanup(system: &System, lock: &WriteLock) -> Result<Cleaned> {
+    let mut inventory = system.store.inventory()?;
+    recover(system, lock, &mut inventory)?;
+    let boot = Boot {
+        id: owner::boot_id(),
+        since: time::booted().map(time::utc).unwrap_or_default(),
+    };
+    let plan = match retention::plan(&inventory, &boot) {
+        Ok(plan) => plan,
+        Err(why) => return Ok(Cleaned::NotUnderstood(why)),
+    };
+    for deletable in &plan {
+        signal::check()?;
+        system
+            .store
+            .write_info(lock, deletable.id(), deletable.info())?;
+        failpoint::hit("cleanup-marked")?;
+    }
+    Ok(Cleaned::Marked(plan))
+}
