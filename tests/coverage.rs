@@ -10,6 +10,7 @@ const MODULES: &[&str] = &[
     "root_chain",
     "boot_basic",
     "root_cleanup",
+    "root_etc",
     "root_refusals",
     "root_disk",
     "root_packages",

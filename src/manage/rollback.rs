@@ -5,9 +5,8 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use crate::snapshot::{BaseRef, Info, Inventory, Metadata, Snapshot, SnapshotId, key};
+use crate::snapshot::{BaseRef, Info, Inventory, Metadata, Snapshot, SnapshotId, Syncpoint, key};
 use crate::sys::lock::WriteLock;
-use crate::sys::owner::Owner;
 use crate::sys::{failpoint, out, signal, time};
 use crate::transaction::{System, recover};
 
@@ -198,15 +197,17 @@ impl<'s> Made<'s> {
         };
         let unfinished = |id| {
             let mut info = describe(id);
-            info.userdata.insert(key::IN_PROGRESS.into(), "yes".into());
-            info.userdata
-                .insert(key::OWNER.into(), Owner::this().to_string());
+            info.begin_transaction();
             info
         };
         let id = store.reserve(self.lock, inventory, unfinished)?;
         self.ids.push(id);
         failpoint::hit("rollback-reserved")?;
-        store.create(self.lock, id, of.id, read_only)?;
+        store.create(self.lock, id, of.id)?;
+        store.nest_etc(self.lock, id, of.id, Syncpoint::OfBase)?;
+        if read_only {
+            store.set_read_only(self.lock, id, true)?;
+        }
         failpoint::hit("rollback-created")?;
         store.write_info(self.lock, id, &describe(id))?;
         Ok((id, self))

@@ -23,6 +23,8 @@ const PRIVATE: [(&str, &str); 3] = [("run", "755"), ("tmp", "1777"), ("var/tmp",
 const KERNEL: [&str; 2] = ["dev", "sys"];
 const PROC: &str = "proc";
 const SNAPSHOTS: &str = ".snapshots";
+/// Part of the snapshot also where it is mounted: it is a subvolume inside of it then, mounted on itself.
+const ETC: &str = "etc";
 
 /// What is mounted at a place of the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +167,7 @@ fn separate(facts: &Facts) -> Vec<PathBuf> {
         .iter()
         .chain(&facts.fstab)
         .map(|p| crate::sys::root::relative(p))
-        .filter(|p| !p.as_os_str().is_empty() && !provided(p))
+        .filter(|p| !p.as_os_str().is_empty() && p != Path::new(ETC) && !provided(p))
         .collect();
     all.sort();
     let mut outer: Vec<PathBuf> = Vec::new();

@@ -5,7 +5,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
@@ -110,17 +110,47 @@ impl Drop for Inherit {
     }
 }
 
+/// Deletes the subvolume `name` in the directory `parent`.
+///
+/// # Errors
+/// `EPERM` for the default subvolume, `ENOTEMPTY` for one that holds others, else as BTRFS_IOC_SNAP_DESTROY
+/// gives them.
+pub(super) fn delete(parent: impl AsFd, name: &str) -> io::Result<()> {
+    delete_with(parent, name, 0)
+}
+
 /// Deletes the subvolume `name` in the directory `parent`, with the subvolumes nested in it.
 ///
 /// # Errors
-/// `EPERM` for the default subvolume, else as BTRFS_IOC_SNAP_DESTROY gives them.
-pub(super) fn delete(parent: impl AsFd, name: &str) -> io::Result<()> {
-    let name = c_name(name)?;
+/// As [`delete`]; those that could be deleted before are gone.
+pub(super) fn delete_recursively(parent: impl AsFd, name: &str) -> io::Result<()> {
     let flags = sys::BTRFS_UTIL_DELETE_SUBVOLUME_RECURSIVE as i32;
+    delete_with(parent, name, flags)
+}
+
+fn delete_with(parent: impl AsFd, name: &str, flags: i32) -> io::Result<()> {
+    let name = c_name(name)?;
     // SAFETY: an open descriptor and a NUL-terminated name, both for the duration of the call.
     check(unsafe {
         sys::btrfs_util_delete_subvolume_fd(parent.as_fd().as_raw_fd(), name.as_ptr(), flags)
     })
+}
+
+/// Path of the subvolume `id` from the top of the file system, for people.
+///
+/// # Errors
+/// `ENOENT` when there is none.
+pub(super) fn subvolume_path(fd: impl AsFd, id: u64) -> io::Result<String> {
+    let mut path = ptr::null_mut();
+    // SAFETY: an open descriptor and a valid out pointer.
+    check(unsafe { sys::btrfs_util_subvolume_path_fd(fd.as_fd().as_raw_fd(), id, &raw mut path) })?;
+    // SAFETY: on success it is a NUL-terminated string of malloc(3) that is ours.
+    let text = unsafe { CStr::from_ptr(path) }
+        .to_string_lossy()
+        .into_owned();
+    // SAFETY: from malloc(3), and not used after this.
+    unsafe { nix::libc::free(path.cast()) };
+    Ok(text)
 }
 
 /// Sets or clears the read-only property of a subvolume.

@@ -9,6 +9,7 @@ use quick_xml::events::{BytesText, Event};
 use quick_xml::reader::Reader;
 
 use super::SnapshotId;
+use crate::sys::owner::Owner;
 
 /// Largest info.xml that is read, in bytes.
 pub(super) const LIMIT: u64 = 1 << 20;
@@ -161,6 +162,13 @@ impl Info {
         }
         out.push_str("</snapshot>\n");
         out
+    }
+
+    /// Says that this process is at work on the snapshot.
+    pub fn begin_transaction(&mut self) {
+        self.userdata.insert(key::IN_PROGRESS.into(), "yes".into());
+        self.userdata
+            .insert(key::OWNER.into(), Owner::this().to_string());
     }
 
     /// Takes away what only belongs to a transaction that has not ended.

@@ -6,11 +6,13 @@
 mod btrfs;
 mod info;
 mod inventory;
+mod nested;
 mod search;
 mod store;
 
 pub use info::{Info, key};
 pub use inventory::{BaseRef, Inventory, Metadata, Snapshot};
+pub use nested::{COMPARE_WITH, EtcLayout, SYNCPOINT, Syncpoint};
 pub use search::{Subvolume, TOP_LEVEL, Uuid};
 pub use store::{LayoutError, SNAPSHOTS, Store};
 

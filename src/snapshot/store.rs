@@ -18,7 +18,7 @@ use crate::sys::{Doing, Failure, Root, beneath, failpoint, out};
 
 /// Where the snapshots are, below the root.
 pub const SNAPSHOTS: &str = ".snapshots";
-const SUBVOLUME: &str = "snapshot";
+pub(super) const SUBVOLUME: &str = "snapshot";
 const INFO: &str = "info.xml";
 /// Directory of a snapshot that has no number yet; no other program looks at this name.
 const UNBORN: &str = ".transactional-update-new";
@@ -72,7 +72,7 @@ impl From<Failure> for LayoutError {
 /// The snapshots of a system.
 #[derive(Debug)]
 pub struct Store {
-    root: Root,
+    pub(super) root: Root,
     dir: PathBuf,
     /// Open from the beginning: syncfs(2) reports a write error once to each descriptor that was open when it
     /// happened. Writable also where the root itself is mounted read-only.
@@ -299,8 +299,9 @@ impl Store {
             .doing(|| format!("writing {}", self.dir(id).join(INFO).display()))
     }
 
-    /// Makes the subvolume of the reserved number `id` as a snapshot of `base`, on disk when this returns. It is
-    /// in the quota group that snapper's configuration names, when that exists.
+    /// Makes the subvolume of the reserved number `id` as a snapshot of `base`, read-write and without what is
+    /// nested in it ([`Store::nest_etc`]); on disk when this returns. It is in the quota group that snapper's
+    /// configuration names, when that exists.
     ///
     /// # Errors
     /// As BTRFS_IOC_SNAP_CREATE_V2.
@@ -309,31 +310,45 @@ impl Store {
         _lock: &WriteLock,
         id: SnapshotId,
         base: SnapshotId,
-        read_only: bool,
     ) -> Result<(), Failure> {
         let doing = || format!("creating snapshot {id} of snapshot {base}");
         let source = self.open_snapshot(base)?;
         let parent = File::open(self.dir(id)).doing(doing)?;
         let qgroup = self.qgroup();
-        match btrfs::snapshot(&source, &parent, SUBVOLUME, read_only, qgroup) {
+        match btrfs::snapshot(&source, &parent, SUBVOLUME, false, qgroup) {
             // quota groups only count: a snapshot in none is better than no update
             Err(e) if qgroup.is_some() && e.kind() == io::ErrorKind::NotFound => {
                 out::warn(format_args!(
                     "the quota group that QGROUP in {} names does not exist; snapshot {id} is in none",
                     self.root.join(SNAPPER_CONFIG).display()
                 ));
-                btrfs::snapshot(&source, &parent, SUBVOLUME, read_only, None).doing(doing)
+                btrfs::snapshot(&source, &parent, SUBVOLUME, false, None).doing(doing)
             }
             other => other.doing(doing),
         }
     }
 
-    /// Deletes a snapshot that was complete. Where snapper was told never to give a number twice, the empty
+    /// Deletes a snapshot that was complete, with its /etc. It is marked as unfinished before, so that recovery
+    /// goes on with a deletion that was cut off. One that holds other subvolumes stays. Where snapper was told never to give a number twice, the empty
     /// directory of the highest number stays, as snapper leaves it: the next number is counted from it.
     ///
     /// # Errors
-    /// As [`Store::delete`].
+    /// Names the subvolumes that are in the way; else as [`Store::delete`].
     pub fn retire(&self, lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
+        let others = self.not_understood(id)?;
+        if !others.is_empty() {
+            let why = format!(
+                "it holds the subvolumes {}, which are not part of a system; delete them (btrfs subvolume delete) \
+                 or move them, then the snapshot (snapper delete {id})",
+                others.join(", ")
+            );
+            return Err(Failure::new(
+                format!("deleting snapshot {id}"),
+                io::Error::other(why),
+            ));
+        }
+        self.mark_unfinished(lock, id);
+        self.unnest_etc(id)?;
         self.delete(lock, id)?;
         let highest = |n: fs::DirEntry| {
             n.file_name()
@@ -355,8 +370,20 @@ impl Store {
         Ok(())
     }
 
-    /// Deletes a snapshot: first the subvolume, then the metadata, last the directory, so that what is left of
-    /// a deletion that was cut off still says whose it is. Files of other programs in the directory stay.
+    /// Says in the metadata of a complete snapshot that it is about to go. A disk that is too full for that must
+    /// not stop what gives it space.
+    fn mark_unfinished(&self, lock: &WriteLock, id: SnapshotId) {
+        if let Metadata::Good(mut info) = self.metadata(id) {
+            info.begin_transaction();
+            if let Err(e) = self.write_info(lock, id, &info) {
+                out::detail(format_args!("{e}: {}", e.cause()));
+            }
+        }
+    }
+
+    /// Deletes a snapshot that somebody of ours was making, with everything that was made inside of it: first the
+    /// subvolume, then the metadata, last the directory, so that what is left of a deletion that was cut off still
+    /// says whose it is. Files of other programs in the directory stay.
     ///
     /// # Errors
     /// The first step that failed.
@@ -364,7 +391,8 @@ impl Store {
         let doing = || format!("deleting snapshot {id}");
         let dir = self.dir(id);
         let parent = beneath::open_root(&dir).doing(doing)?;
-        match btrfs::delete(&parent, SUBVOLUME) {
+        self.unseal(id).doing(doing)?;
+        match btrfs::delete_recursively(&parent, SUBVOLUME) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             other => other.doing(doing)?,
         }

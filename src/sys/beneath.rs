@@ -284,7 +284,9 @@ pub fn walk(
     Ok(())
 }
 
-fn is_no_directory(e: &io::Error) -> bool {
+/// Whether [`open_dir`] failed because there is no directory: nothing, or something else.
+#[must_use]
+pub fn is_no_directory(e: &io::Error) -> bool {
     let kinds = [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory];
     kinds.contains(&e.kind()) || e.raw_os_error() == Some(Errno::ELOOP as i32)
 }

@@ -75,7 +75,8 @@ pub fn fstab(dir: &Root) -> io::Result<Vec<FstabEntry>> {
     }
 }
 
-fn parse_fstab(text: &str) -> Vec<FstabEntry> {
+/// The lines of a file in the format of fstab(5) that mount something.
+pub fn parse_fstab(text: &str) -> Vec<FstabEntry> {
     text.lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .filter_map(|line| {

@@ -7,6 +7,7 @@
 
 mod base;
 mod carry;
+mod etc;
 mod facts;
 mod hidden;
 mod open;
@@ -93,6 +94,7 @@ impl System {
     /// # Errors
     /// Names what is missing.
     pub fn check_bootable(&self, id: SnapshotId) -> Result<boot::Bootable> {
+        etc::is_there(self, id)?;
         let subvolume = self.store.subvolume_id(id)?;
         let fd = self.store.open_snapshot(id)?;
         let loader = self.loader(&fd)?;

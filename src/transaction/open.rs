@@ -13,7 +13,7 @@ use super::preflight::{self, Need};
 use super::record::Restart;
 use super::sealed::{Findings, Sealed};
 use super::{
-    BasePolicy, INSIDE_VARIABLE, System, carry, facts, recover, unchanged, working_directory,
+    BasePolicy, INSIDE_VARIABLE, System, carry, etc, facts, recover, unchanged, working_directory,
 };
 use crate::package::rpm;
 use crate::sandbox::{Exit, Mounts, Output, Plan, Run, Shown};
@@ -123,7 +123,8 @@ impl<'s> Open<'s> {
         let created = failpoint::hit("reserved")
             .map_err(Error::from)
             .and_then(|()| {
-                system.store.create(lock, id, base.id, false)?;
+                system.store.create(lock, id, base.id)?;
+                etc::nest(system, lock, id, base.id, inventory.current)?;
                 Ok(failpoint::hit("created")?)
             });
         match created {
@@ -316,6 +317,7 @@ impl<'s> Open<'s> {
         if self.options.drop_if_unchanged
             && unchanged::is_same(&store.open_snapshot(self.base)?, &snapshot)
                 .context("comparing with the base")?
+            && etc::is_same(self.system, self.id, self.base)?
         {
             return Ok(None);
         }

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use nix::sys::statvfs::fstatvfs;
 
-use super::{Base, INSIDE_VARIABLE, System};
+use super::{Base, INSIDE_VARIABLE, System, etc};
 use crate::snapshot::SNAPSHOTS;
-use crate::sys::{beneath, mount, root};
+use crate::sys::{beneath, root};
 
 /// What a transaction will need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub fn not_inside_another() -> Result<()> {
 pub(super) fn check(system: &System, base: Base, need: Need) -> Result<()> {
     writable(system)?;
     space(system)?;
-    etc(system, base)?;
+    etc::check(system, base.id)?;
     let snapshot = system.store.open_snapshot(base.id)?;
     system.loader(&snapshot)?;
     if need == Need::PackageManager {
@@ -81,28 +81,6 @@ fn space(system: &System) -> Result<()> {
             free >> 20,
             LEAST_FREE >> 20,
             (LEAST_FREE - free).div_ceil(1 << 20)
-        );
-    }
-    Ok(())
-}
-
-/// /etc must be part of the root snapshot: what lies in another file system would be missing in the new one.
-fn etc(system: &System, base: Base) -> Result<()> {
-    let mounts = mount::mounts()?;
-    let etc = system.root.join("etc");
-    if mounts
-        .iter()
-        .any(|m| m.point == etc && m.fs_type == "overlay")
-    {
-        bail!(
-            "/etc is an overlay file system; a system of that layout must be migrated before it can be updated"
-        );
-    }
-    let stat = beneath::stat_at(system.store.open_snapshot(base.id)?, "etc".as_ref())?;
-    if stat.st_ino == 256 || stat.st_ino == 2 {
-        bail!(
-            "/etc is a subvolume of its own in snapshot {}; that layout is not supported yet",
-            base.id
         );
     }
     Ok(())

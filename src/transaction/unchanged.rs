@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir;
 use nix::sys::stat::{FileStat, SFlag};
 
+use crate::snapshot::{COMPARE_WITH, SYNCPOINT};
 use crate::sys::beneath;
 
 /// Compares two trees of which one was a snapshot of the other: names, types, modes, owners, sizes, and the
 /// change times of everything but directories. Any write and any change of metadata moves a change time, and
-/// a snapshot keeps them, so no content has to be read. Stops at the first difference.
+/// a snapshot keeps them, so no content has to be read. What belongs to the later merge of /etc is left out. Stops
+/// at the first difference.
 ///
 /// # Errors
 /// When a directory cannot be read.
@@ -68,8 +70,12 @@ fn entries(root: &OwnedFd, path: &Path) -> io::Result<BTreeMap<OsString, FileSta
             names.push(OsString::from_vec(name));
         }
     }
+    let is_of_merge = |name: &OsString| {
+        path.as_os_str().is_empty() && (name == SYNCPOINT || name == COMPARE_WITH)
+    };
     names
         .into_iter()
+        .filter(|name| !is_of_merge(name))
         .map(|name| beneath::stat_at(&dir, &name).map(|stat| (name, stat)))
         .collect()
 }

@@ -10,6 +10,7 @@ mod fx;
 mod root_chain;
 mod root_cleanup;
 mod root_disk;
+mod root_etc;
 mod root_install;
 mod root_log;
 mod root_manage;

@@ -382,6 +382,10 @@ const ELSEWHERE: &[&str] = &[
     "park-synced",
     "parked",
     "resumed",
+    "nested-etc",
+    "nested-syncpoint",
+    "unnested-syncpoint",
+    "unnested-etc",
 ];
 
 #[test]

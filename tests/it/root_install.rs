@@ -58,3 +58,13 @@ fn a_package_is_in_the_next_system_and_a_rollback_brings_the_old_one_back_rw_sql
 fn a_package_is_in_the_next_system_and_a_rollback_brings_the_old_one_back_rw_ndb() {
     install_and_go_back(ALL_VARIANTS[3]);
 }
+
+#[test]
+fn a_package_is_in_the_next_system_and_a_rollback_brings_the_old_one_back_nested_etc_sqlite() {
+    install_and_go_back(ALL_VARIANTS[4]);
+}
+
+#[test]
+fn a_package_is_in_the_next_system_and_a_rollback_brings_the_old_one_back_nested_etc_ndb() {
+    install_and_go_back(ALL_VARIANTS[5]);
+}

@@ -1,0 +1,86 @@
+//! /etc of a new snapshot, where it is a subvolume of its own.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result, bail};
+
+use super::{System, unchanged};
+use crate::snapshot::{EtcLayout, SnapshotId, Syncpoint};
+use crate::sys::lock::WriteLock;
+
+/// Refuses a base whose /etc would not be part of the new snapshot.
+///
+/// # Errors
+/// Says which layout it is and what to do.
+pub(super) fn check(system: &System, base: SnapshotId) -> Result<()> {
+    match system.store.etc_layout(base)? {
+        EtcLayout::Plain | EtcLayout::Nested => Ok(()),
+        EtcLayout::Overlay => bail!(
+            "/etc is an overlay file system, the layout that MicroOS had until 2024; it must be migrated: move \
+             what it shows into a subvolume {base}/snapshot/etc and replace its line in fstab by \
+             \"/etc /etc none bind,x-initrd.mount 0 0\" (snapper's plugin of transactional-update 5 does so when \
+             it makes a snapshot), then boot that"
+        ),
+        EtcLayout::Elsewhere(fs_type) => bail!(
+            "/etc is a file system of its own ({fs_type}), which is not part of snapshot {base}: it would be \
+             changed at once and not with the update; move it into the root file system"
+        ),
+        EtcLayout::LeftOut => bail!("{}", left_out(base)),
+    }
+}
+
+/// Refuses to boot a snapshot that has lost its /etc.
+///
+/// # Errors
+/// Says so.
+pub(super) fn is_there(system: &System, id: SnapshotId) -> Result<()> {
+    if system.store.etc_layout(id)? == EtcLayout::LeftOut {
+        bail!("{}", left_out(id));
+    }
+    Ok(())
+}
+
+fn left_out(id: SnapshotId) -> String {
+    format!(
+        "snapshot {id} has no /etc: it was made by a program that does not know that /etc is a subvolume here, or \
+         it was being deleted; choose another one"
+    )
+}
+
+/// Gives the new snapshot `id` the nested /etc of `base`, when that has one, and notes what to merge into it at
+/// its first boot.
+///
+/// # Errors
+/// The first step that failed.
+pub(super) fn nest(
+    system: &System,
+    lock: &WriteLock,
+    id: SnapshotId,
+    base: SnapshotId,
+    current: Option<SnapshotId>,
+) -> Result<()> {
+    let syncpoint = match current {
+        Some(current) if base == current => Syncpoint::OfNew(current),
+        // what was changed in the running /etc since the base was made is merged in at the boot all the same
+        _ => Syncpoint::OfBase,
+    };
+    Ok(system.store.nest_etc(lock, id, base, syncpoint)?)
+}
+
+/// Whether /etc of snapshot `id`, where it is a subvolume, has the content of that of `base`.
+///
+/// # Errors
+/// When one of them cannot be read.
+pub(super) fn is_same(system: &System, id: SnapshotId, base: SnapshotId) -> Result<bool> {
+    let store = &system.store;
+    let etc = |id| store.open_etc(id);
+    let (Some(new), Some(old)) = (etc(id)?, etc(base)?) else {
+        return Ok(true);
+    };
+    // that of the running system goes on changing; the syncpoint is what it was
+    let before: OwnedFd = match store.open_syncpoint(id)? {
+        Some(syncpoint) if store.compare_with(id)? == Some(base) => syncpoint,
+        _ => old,
+    };
+    unchanged::is_same(&before, &new).context("comparing etc with that of the base")
+}
