@@ -173,8 +173,11 @@ fn the_page_has_every_environment_variable_that_the_program_reads_and_no_other()
             .into_iter()
             .collect();
     let mut read = BTreeSet::from(["TRANSACTIONAL_UPDATE".to_owned()]);
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cli")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    let dirs =
+        ["src/cli", "src/cli/tukit"].map(|dir| Path::new(env!("CARGO_MANIFEST_DIR")).join(dir));
+    let entries = dirs.iter().flat_map(|dir| fs::read_dir(dir).unwrap());
+    for path in entries.map(|e| e.unwrap().path()).filter(|p| p.is_file()) {
+        let text = fs::read_to_string(path).unwrap();
         let literals = text
             .split('"')
             .skip(1)

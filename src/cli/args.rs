@@ -42,7 +42,7 @@ pub struct Line {
 }
 
 /// Options of all commands; they stand anywhere before what belongs to a command.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct Options {
     /// Build upon the pending update, or upon snapshot N (default: upon the pending update when it descends
     /// from the running system, else upon the running system)

@@ -17,6 +17,7 @@ mod rollback;
 mod run;
 mod session;
 mod status;
+pub mod tukit;
 mod words;
 
 use std::process::ExitCode;

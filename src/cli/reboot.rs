@@ -3,9 +3,10 @@
 use anyhow::{Result, bail};
 
 use super::session::Session;
-use crate::transaction::System;
+use crate::transaction::{System, before_reboot};
 
-/// Reboots.
-pub(super) fn reboot(_: &Session, _: &System) -> Result<()> {
+/// Reboots, when no plugin objects.
+pub(super) fn reboot(_: &Session, system: &System) -> Result<()> {
+    before_reboot(system)?;
     bail!("the command reboot is not there yet")
 }

@@ -235,18 +235,22 @@ impl Session {
         transaction::not_inside_another()?;
         let lock = system.lock()?;
         if let Some(next) = work(&system, &lock)? {
-            let snapshot = Some(next.number());
-            let record = Record {
-                command: &self.command,
-                result,
-                snapshot,
-                ..Record::default()
-            };
-            record
-                .append(&system)
-                .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
+            self.record(&system, result, next);
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Notes in the history what became of a snapshot.
+    pub(super) fn record(&self, system: &System, result: &str, snapshot: SnapshotId) {
+        let record = Record {
+            command: &self.command,
+            result,
+            snapshot: Some(snapshot.number()),
+            ..Record::default()
+        };
+        record
+            .append(system)
+            .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
     }
 
     /// Prints the answer of a command that only looks.

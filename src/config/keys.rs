@@ -87,6 +87,15 @@ macro_rules! words {
             }
         }
 
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> Result<$name, String> {
+                let words: Vec<&str> = $table.iter().map(|(word, _)| *word).collect();
+                $name::of(word).ok_or_else(|| format!("write one of {}", words.join(", ")))
+            }
+        }
+
         impl Word for $name {
             const WORDS: &'static [(&'static str, &'static str)] = $table;
 

@@ -171,6 +171,16 @@ impl Info {
             .insert(key::OWNER.into(), Owner::this().to_string());
     }
 
+    /// The user who made it, when that is not root.
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        let uid = |e: &String| {
+            let inner = e.strip_prefix("<uid>")?.strip_suffix("</uid>")?;
+            inner.trim().parse().ok()
+        };
+        self.extra.iter().find_map(uid)
+    }
+
     /// Takes away what only belongs to a transaction that has not ended.
     pub fn end_transaction(&mut self) {
         for key in [

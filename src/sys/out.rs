@@ -12,7 +12,9 @@ use super::root;
 /// How much is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Level {
-    /// Only errors.
+    /// Only why it failed.
+    Silent,
+    /// Only errors and warnings.
     Quiet,
     /// What happens and what to do next.
     #[default]
@@ -71,7 +73,9 @@ pub fn detail(text: impl fmt::Display) {
 
 /// Tells what deserves attention but stops nothing; also with `--quiet`.
 pub fn warn(text: impl fmt::Display) {
-    line(&format!("Warning: {text}"));
+    if level() >= Level::Quiet {
+        line(&format!("Warning: {text}"));
+    }
     tracing::warn!("{text}");
 }
 
@@ -83,7 +87,9 @@ pub fn error(text: impl fmt::Display) {
 
 /// Tells more about an error or a warning.
 pub fn complaint(text: impl fmt::Display) {
-    line(&text.to_string());
+    if level() >= Level::Quiet {
+        line(&text.to_string());
+    }
     tracing::warn!("{text}");
 }
 

@@ -21,9 +21,9 @@ pub struct Record<'r> {
     pub time: String,
     /// What was called.
     pub command: &'r str,
-    /// `published`, `unchanged`, `failed`, `rollback` or `discard`.
+    /// `published`, `unchanged`, `failed`, `aborted`, `rollback` or `discard`.
     pub result: &'r str,
-    /// Number of the new snapshot, when there is one.
+    /// Number of the new snapshot, when there is one, or of the one that was aborted.
     pub snapshot: Option<u64>,
     /// Number of the base, when one was chosen.
     pub base: Option<u64>,

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 
 /// The program under test, on this machine.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update");
+/// The other program, beside it.
+const TUKIT: &str = env!("CARGO_BIN_EXE_tukit");
 /// Where a booted machine sees it; also in PATH there as `transactional-update`.
 const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
 
@@ -89,6 +91,7 @@ impl Machine {
         assert!(copied.unwrap().success(), "copying {template}");
         let binds = vec![
             format!("{PROGRAM}:{PROGRAM_INSIDE}"),
+            format!("{TUKIT}:/run/tu/tukit"),
             format!("{}:/run/repos", repositories()),
         ];
         Machine { dir, image, binds }
