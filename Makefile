@@ -11,6 +11,7 @@ sbindir  = $(prefix)/sbin
 mandir   = $(prefix)/share/man
 unitdir  = $(prefix)/lib/systemd/system
 tmpfiles = $(prefix)/lib/tmpfiles.d
+snapperplugins = $(prefix)/lib/snapper/plugins
 
 .PHONY: demo test bench man install install-system lint build deps root clean
 
@@ -52,6 +53,7 @@ install: build man install-system
 install-system:
 	install -D -m 755 $(BUILT)/$(PROGRAM) $(DESTDIR)$(sbindir)/$(PROGRAM)
 	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service
+	install -D -m 755 -t $(DESTDIR)$(snapperplugins) snapper/50-etc
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
 	install -D -m 644 logrotate/$(PROGRAM) $(DESTDIR)$(sysconfdir)/logrotate.d/$(PROGRAM)
 

@@ -11,6 +11,7 @@ const MODULES: &[&str] = &[
     "boot_basic",
     "root_cleanup",
     "root_etc",
+    "root_etc_snapper",
     "root_refusals",
     "root_disk",
     "root_packages",

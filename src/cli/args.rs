@@ -150,6 +150,14 @@ pub enum Command {
     /// Note that this boot has succeeded (for the unit)
     #[command(hide = true)]
     BootComplete,
+    /// See to /etc of a snapshot that snapper makes or deletes (for its plugin)
+    #[command(hide = true)]
+    SnapperPlugin {
+        /// snapper's name of the moment
+        stage: String,
+        /// Number of the snapshot
+        snapshot: SnapshotId,
+    },
 }
 
 /// What to do with packages.

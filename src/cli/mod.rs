@@ -16,6 +16,7 @@ mod reboot;
 mod rollback;
 mod run;
 mod session;
+mod snapper_plugin;
 mod status;
 pub mod tukit;
 mod words;
@@ -63,6 +64,9 @@ fn alone(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Status { json } => status::status(session, json),
         Command::List { json } => list::list(session, json),
         Command::BootComplete => boot_complete::boot_complete(session),
+        Command::SnapperPlugin { stage, snapshot } => {
+            snapper_plugin::snapper_plugin(session, &stage, snapshot)
+        }
         chained => bail!("{chained:?} is a command of a chain"),
     }
 }

@@ -7,9 +7,11 @@ mod discard;
 mod overlays;
 mod retention;
 mod rollback;
+mod snapper;
 
 pub use cleanup::{Cleaned, cleanup};
 pub use discard::{Discarded, discard};
 pub use overlays::unused_overlays;
 pub use retention::{Deletable, NotUnderstood};
 pub use rollback::{RolledBack, Target, last_good, rollback};
+pub use snapper::{etc_of_created, etc_of_deleted};

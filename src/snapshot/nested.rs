@@ -163,7 +163,7 @@ impl Store {
     ///
     /// # Errors
     /// The first step that failed.
-    pub fn unnest_etc(&self, id: SnapshotId) -> Result<(), Failure> {
+    pub fn unnest_etc(&self, _lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
         let doing = || format!("deleting the etc of snapshot {id}");
         let snapshot = self.open_snapshot(id)?;
         let Some(etc) = nested(&snapshot, ETC).doing(doing)? else {

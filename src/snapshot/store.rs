@@ -348,7 +348,7 @@ impl Store {
             ));
         }
         self.mark_unfinished(lock, id);
-        self.unnest_etc(id)?;
+        self.unnest_etc(lock, id)?;
         self.delete(lock, id)?;
         let highest = |n: fs::DirEntry| {
             n.file_name()

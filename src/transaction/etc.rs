@@ -52,7 +52,7 @@ fn left_out(id: SnapshotId) -> String {
 ///
 /// # Errors
 /// The first step that failed.
-pub(super) fn nest(
+pub fn nest(
     system: &System,
     lock: &WriteLock,
     id: SnapshotId,

@@ -20,6 +20,7 @@ mod sealed;
 mod unchanged;
 
 pub use base::{Base, BaseError, BasePolicy, Reason, choose};
+pub use etc::nest as nest_etc;
 pub use hidden::HiddenFile;
 pub use open::{Open, Options, mark_booted};
 pub use plugins::{PluginError, Step, before_reboot};

@@ -11,6 +11,7 @@ mod root_chain;
 mod root_cleanup;
 mod root_disk;
 mod root_etc;
+mod root_etc_snapper;
 mod root_install;
 mod root_log;
 mod root_manage;

@@ -1,0 +1,75 @@
+//! What snapper cannot do for snapshots with an /etc of their own: it asks for it through its plugin 50-etc.
+
+use anyhow::{Context, Result, bail};
+
+use crate::snapshot::{Inventory, Snapshot, SnapshotId};
+use crate::sys::lock::WriteLock;
+use crate::transaction::{self, System};
+
+/// Gives snapshot `id`, which snapper has just made, the /etc of what it was made from, and notes what to merge
+/// into it at its first boot.
+///
+/// # Errors
+/// When it is no snapshot of another one, or its /etc cannot be made.
+pub fn etc_of_created(system: &System, id: SnapshotId) -> Result<()> {
+    let lock = lock(system, id)?;
+    let inventory = system.store.inventory()?;
+    let snapshot = subvolume(&inventory, id)?;
+    if system.store.open_etc(id)?.is_some() {
+        return Ok(());
+    }
+    let source = snapshot.subvolume.as_ref().map(|s| s.parent_uuid);
+    let source = inventory
+        .snapshots
+        .values()
+        .find(|s| s.uuid() == source)
+        .with_context(|| format!("what snapshot {id} was made from is no snapshot"))?;
+    if system.store.open_etc(source.id)?.is_none() {
+        return Ok(());
+    }
+    let read_only = snapshot.subvolume.as_ref().is_some_and(|s| s.read_only);
+    if read_only {
+        system.store.set_read_only(&lock, id, false)?;
+    }
+    let made = transaction::nest_etc(system, &lock, id, source.id, inventory.current);
+    if read_only {
+        system.store.set_read_only(&lock, id, true)?;
+    }
+    made
+}
+
+/// Deletes the /etc of snapshot `id`, which snapper is about to delete.
+///
+/// # Errors
+/// When the snapshot is in use, or holds what is in the way of its deletion; its /etc is still there then.
+pub fn etc_of_deleted(system: &System, id: SnapshotId) -> Result<()> {
+    let lock = lock(system, id)?;
+    let inventory = system.store.inventory()?;
+    let snapshot = subvolume(&inventory, id)?;
+    let in_use = [inventory.booted, inventory.current, inventory.default];
+    if in_use.contains(&Some(id)) {
+        bail!("snapshot {id} runs or boots next; its /etc is not deleted");
+    }
+    if snapshot.in_progress() && snapshot.owner().is_some_and(|owner| owner.is_alive()) {
+        bail!("a transaction is making snapshot {id}; its /etc is not deleted");
+    }
+    let others = system.store.not_understood(id)?;
+    if !others.is_empty() {
+        bail!(
+            "snapshot {id} holds the subvolumes {}, which are not part of a system; delete or move them first",
+            others.join(", ")
+        );
+    }
+    Ok(system.store.unnest_etc(&lock, id)?)
+}
+
+fn subvolume(inventory: &Inventory, id: SnapshotId) -> Result<&Snapshot> {
+    let snapshot = inventory.get(id).filter(|s| s.subvolume.is_some());
+    snapshot.with_context(|| format!("there is no snapshot {id}"))
+}
+
+/// The right to change this one snapshot. That to change the system may be with a transaction meanwhile, which
+/// snapper cannot wait for; it is snapper that has this snapshot, and waits for us.
+fn lock(system: &System, id: SnapshotId) -> Result<WriteLock> {
+    Ok(WriteLock::directory(&system.store.dir(id))?)
+}

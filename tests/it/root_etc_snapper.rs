@@ -1,0 +1,94 @@
+//! snapper on a system whose /etc is a subvolume: it makes and deletes snapshots with the help of our plugin.
+
+use crate::fx::{Machine, Ran, Variant};
+
+/// With the plugin where snapper looks for it.
+fn machine() -> Machine {
+    let machine = Machine::of(Variant::NestedSqlite);
+    machine.install();
+    machine
+}
+
+/// `s` is snapper without its daemon, `nested` prints the subvolumes in snapshots.
+fn boot(machine: &Machine, script: &str) -> Ran {
+    machine.boot(&format!(
+        "s() {{ snapper --no-dbus -c root \"$@\"; }}
+         nested() {{ btrfs subvolume list /.snapshots | grep -oE 'path (etc|.*\\.snapshots/.*/).*' | sort; }}
+         tu() {{ transactional-update -q \"$@\"; }}
+         {script}"
+    ))
+}
+
+#[test]
+fn snapper_deletes_our_snapshots() {
+    let machine = machine();
+    let script = "nested > /run/before; tu run true && tu rollback && s delete 2 && nested | diff /run/before -";
+    boot(&machine, script).succeeds();
+    machine.holds(&[1], 1);
+}
+
+#[test]
+fn the_clean_up_of_snapper_deletes_our_old_snapshots() {
+    let machine = machine();
+    machine.prepare(
+        "sed -i 's/^NUMBER_LIMIT=.*/NUMBER_LIMIT=1/; s/^NUMBER_LIMIT_IMPORTANT=.*/NUMBER_LIMIT_IMPORTANT=1/; s/^NUMBER_MIN_AGE=.*/NUMBER_MIN_AGE=0/; s/^FREE_LIMIT=.*/FREE_LIMIT=0/' /etc/snapper/configs/root",
+    );
+    let script = "for n in 2 3 4; do tu --no-continue run touch /etc/$n || exit; done; sleep 1; s cleanup number; ls /.snapshots | xargs";
+    let ran = boot(&machine, script).succeeds();
+    assert_eq!(ran.stdout, "1 4\n", "{ran}");
+    machine.boot("ls /etc/4").succeeds();
+    machine.holds(&[1, 4], 4);
+}
+
+#[test]
+fn a_snapshot_of_snapper_has_its_etc_and_is_a_base() {
+    let machine = machine();
+    let script = "echo mine > /etc/mine; s create -d by-hand; echo later > /etc/mine
+         cat /.snapshots/2/snapshot/etc/mine /.snapshots/2/snapshot/etc/etc.syncpoint/transactional-update.comparewith
+         btrfs property get -ts /.snapshots/2/snapshot ro; transactional-update rollback 2";
+    let ran = boot(&machine, script).succeeds();
+    assert!(ran.stdout.starts_with("mine\n1\nro=true\n"), "{ran}");
+    let ran = boot(&machine, "cat /etc/mine; findmnt -n -o FSROOT /etc").succeeds();
+    assert_eq!(ran.stdout, "mine\n/@/.snapshots/2/snapshot/etc\n", "{ran}");
+}
+
+#[test]
+fn what_runs_boots_next_or_is_being_made_keeps_its_etc() {
+    let machine = machine();
+    let script = "tu run true; p=/usr/lib/snapper/plugins/50-etc
+         for n in 1 2; do $p delete-snapshot-pre / btrfs $n; echo $?; done
+         TU_FAILPOINTS=mounted=touch:/run/reached,mounted=sleep:700 transactional-update -q run true & until [ -e /run/reached ]; do sleep .02; done
+         $p delete-snapshot-pre / btrfs 3; echo $?; wait $!; echo $?; ls -d /.snapshots/[123]/snapshot/etc/fstab | wc -l";
+    let ran = boot(&machine, script)
+        .says("snapshot 1 runs or boots next")
+        .says("a transaction is making snapshot 3");
+    assert_eq!(ran.stdout, "1\n1\n1\n0\n3\n", "{ran}");
+}
+
+#[test]
+fn the_plugin_leaves_a_snapshot_alone_that_snapper_could_not_delete() {
+    let machine = machine();
+    let script = "tu run btrfs -q subvolume create /usr/machines; tu rollback; s delete 2; /usr/lib/snapper/plugins/50-etc delete-snapshot-pre / btrfs 2; ls -d /.snapshots/2/snapshot/etc/fstab";
+    boot(&machine, script)
+        .succeeds()
+        .says("@/.snapshots/2/snapshot/usr/machines");
+    machine.holds(&[1, 2], 1);
+}
+
+#[test]
+fn the_plugin_starts_nothing_for_other_stages_subvolumes_and_callers() {
+    let machine = machine();
+    let script = "tu run true; tu rollback; mount --bind /bin/false /usr/sbin/transactional-update; p=/usr/lib/snapper/plugins/50-etc
+         $p set-default-snapshot-post / btrfs 2 && $p delete-snapshot-pre /home btrfs 2 && $p delete-snapshot-post / btrfs 2 &&
+         TU_SNAPPER_PLUGINS=yes $p delete-snapshot-pre / btrfs 2 && ! $p delete-snapshot-pre / btrfs 2 && ls /.snapshots/2/snapshot/etc/fstab";
+    boot(&machine, script).succeeds();
+}
+
+#[test]
+fn on_a_system_with_a_plain_etc_the_plugin_changes_nothing() {
+    let machine = Machine::new();
+    machine.install();
+    let script = "s create -d by-hand && diff -r --no-dereference /etc /.snapshots/2/snapshot/etc && s delete 2";
+    boot(&machine, script).succeeds();
+    machine.holds(&[1], 1);
+}
