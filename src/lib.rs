@@ -12,9 +12,11 @@
 //! - [`etc`]: the three-way merge of /etc, and what was changed in it
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
 //! - [`manage`]: rollback, discard, retention
+//! - [`activate`]: reboot methods
 //! - [`report`]: status and list
 //! - [`cli`]: arguments, exit codes, words, progress; one file per command
 
+pub mod activate;
 pub mod boot;
 pub mod cli;
 pub mod config;

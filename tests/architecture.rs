@@ -23,11 +23,16 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "manage",
         &["transaction", "snapshot", "boot", "etc", "config", "sys"],
     ),
+    (
+        "activate",
+        &["transaction", "snapshot", "boot", "config", "sys"],
+    ),
     ("report", &["snapshot", "boot", "etc", "config", "sys"]),
     (
         "cli",
         &[
             "report",
+            "activate",
             "manage",
             "transaction",
             "snapshot",
@@ -52,7 +57,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("signal_hook", &["sys", "sandbox"]),
     ("tempfile", &["sys"]),
     ("rustix", &["sys"]),
-    ("anyhow", &["transaction", "manage", "report", "cli"]),
+    (
+        "anyhow",
+        &["transaction", "manage", "activate", "report", "cli"],
+    ),
     ("serde_json", &["transaction", "cli"]),
 ];
 

@@ -12,6 +12,7 @@ const MODULES: &[&str] = &[
     "root_cleanup",
     "root_etc",
     "root_etc_snapper",
+    "root_reboot",
     "root_refusals",
     "root_disk",
     "root_packages",

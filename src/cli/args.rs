@@ -121,7 +121,6 @@ pub enum Command {
     #[command(hide = true)]
     Apply,
     /// Reboot as REBOOT_METHOD says, when all else succeeded
-    #[command(hide = true)]
     Reboot,
     /// Boot the running system next (drops a pending update), or snapshot N, or the last one that ran before
     Rollback {

@@ -12,6 +12,7 @@ use super::args::Command;
 use super::cleanup::{self, Cleanup};
 use super::session::{Ended, Frame, Session, Worked};
 use super::{apply, pkg, reboot, run};
+use crate::activate;
 use crate::config::UpdateMethod;
 use crate::package::Action;
 use crate::sandbox::Shown;
@@ -46,7 +47,7 @@ enum Step {
 }
 
 /// Commands whose module cannot do them yet; refused before anything else is done.
-const NOT_YET: [&str; 2] = ["apply", "reboot"];
+const NOT_YET: [&str; 1] = ["apply"];
 
 /// Resolves what was typed.
 ///
@@ -141,7 +142,10 @@ impl Chain {
             })? {
                 Ended::Published => {}
                 // no update, no reboot: or the nightly one would reboot every night
-                Ended::Nothing => return Ok(ExitCode::SUCCESS),
+                Ended::Nothing if !self.reboot || !activate::is_wanted(&system)? => {
+                    return Ok(ExitCode::SUCCESS);
+                }
+                Ended::Nothing => {}
                 Ended::Failed(code) => return Ok(ExitCode::from(code)),
             }
         }

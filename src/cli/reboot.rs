@@ -1,12 +1,12 @@
 //! `reboot`: as REBOOT_METHOD says.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use super::session::Session;
-use crate::transaction::{System, before_reboot};
+use crate::activate;
+use crate::transaction::System;
 
-/// Reboots, when no plugin objects.
+/// Reboots, or asks whoever decides when.
 pub(super) fn reboot(_: &Session, system: &System) -> Result<()> {
-    before_reboot(system)?;
-    bail!("the command reboot is not there yet")
+    activate::reboot(system, system.config.reboot_method.value)
 }

@@ -25,7 +25,7 @@ pub use hidden::HiddenFile;
 pub use open::{Open, Options, mark_booted};
 pub use plugins::{PluginError, Step, before_reboot};
 pub use preflight::{Need, not_inside_another};
-pub use record::{Record, Restart, ask_for_restart};
+pub use record::{Record, Restart, ask_for_restart, restart_asked_for};
 pub use recover::recover;
 pub use sealed::{Published, Sealed};
 

@@ -99,13 +99,18 @@ pub fn ask_for_restart(system: &System, restart: Restart) -> Result<()> {
         return Ok(());
     }
     let path = system.root.join(REBOOT_NEEDED);
-    let before = match fs::read_bounded(&path, 64) {
+    let text = format!("{}\n", restart.max(restart_asked_for(system)).name());
+    fs::replace(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+}
+
+/// The restart that somebody asked the running system for; [`Restart::None`] when nobody did.
+#[must_use]
+pub fn restart_asked_for(system: &System) -> Restart {
+    match fs::read_bounded(&system.root.join(REBOOT_NEEDED), 64) {
         Ok(text) => Restart::parse(&text),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Restart::None,
         Err(_) => Restart::Reboot,
-    };
-    let text = format!("{}\n", restart.max(before).name());
-    fs::replace(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,8 @@
+//! Layer 3: how the next system comes to run.
+//!
+//! Owns the methods of rebooting. What boots next is decided below, and is on disk before anything here is called.
+
+mod kexec;
+mod reboot;
+
+pub use reboot::{is_wanted, reboot};
