@@ -13,7 +13,7 @@ use crate::sandbox::Shown;
 use crate::snapshot::{SnapshotId, Store};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
-use crate::sys::{Root, log, out, signal};
+use crate::sys::{Root, log, out, signal, tool};
 use crate::transaction::{
     self, BasePolicy, Need, Open, Published, Record, System, ask_for_restart,
 };
@@ -82,6 +82,7 @@ impl Session {
         for warning in &config.warnings {
             out::warn(warning);
         }
+        tool::set_plugin_limit(config.plugin_timeout.value);
         let store = Store::open(&root)?;
         Ok(System {
             root,

@@ -30,6 +30,9 @@ pub mod key {
     pub const RESTART: &str = "tu-restart";
     /// What the snapshot was made from: `<number>:<uuid>`.
     pub const BASE: &str = "tu-base";
+    /// What booted before, `<subvolume>:<boot entry>`: this snapshot was made the next one, and it is not shown
+    /// yet that it boots.
+    pub const UNPROVED: &str = "tu-unproved";
     /// When the snapshot was first seen running, UTC.
     pub const BOOTED: &str = "tu-booted";
     /// Number of packaged files that lie hidden below other mounts once this snapshot runs.

@@ -1,18 +1,21 @@
 //! Layer 1: snapshots on disk.
 //!
-//! Owns the subvolumes below `.snapshots`, snapper's metadata beside them, and the inventory of what is there.
+//! Owns the subvolumes below `.snapshots`, snapper's metadata beside them, the inventory of what is there, and
+//! telling snapper's plugins what happens to it.
 //! Must not decide what boots next (that is [`crate::boot`]) nor what may be deleted.
 
 mod btrfs;
 mod info;
 mod inventory;
 mod nested;
+mod plugins;
 mod search;
 mod store;
 
 pub use info::{Info, key};
 pub use inventory::{BaseRef, Inventory, Metadata, Snapshot};
 pub use nested::{COMPARE_WITH, EtcLayout, SYNCPOINT, Syncpoint};
+pub use plugins::{CALLER_VARIABLE, Event, Plugins};
 pub use search::{Subvolume, TOP_LEVEL, Uuid};
 pub use store::{LayoutError, SNAPSHOTS, Store};
 

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat2};
 
 use super::search::{Subvolume, Subvolumes};
-use super::{Info, Inventory, Metadata, Snapshot, SnapshotId, btrfs, info};
+use super::{Event, Info, Inventory, Metadata, Plugins, Snapshot, SnapshotId, btrfs, info};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, Failure, Root, beneath, failpoint, out};
 
@@ -77,6 +77,7 @@ pub struct Store {
     /// Open from the beginning: syncfs(2) reports a write error once to each descriptor that was open when it
     /// happened. Writable also where the root itself is mounted read-only.
     fd: OwnedFd,
+    plugins: Plugins,
 }
 
 impl Store {
@@ -111,6 +112,7 @@ impl Store {
             root: root.clone(),
             dir,
             fd,
+            plugins: Plugins::of(root),
         })
     }
 
@@ -118,6 +120,12 @@ impl Store {
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// Who is told what happens to snapshots.
+    #[must_use]
+    pub fn plugins(&self) -> &Plugins {
+        &self.plugins
     }
 
     /// The directory of snapshot `id`.
@@ -200,7 +208,9 @@ impl Store {
         }
     }
 
-    fn metadata(&self, id: SnapshotId) -> Metadata {
+    /// What is known of snapshot `id`.
+    #[must_use]
+    pub fn metadata(&self, id: SnapshotId) -> Metadata {
         let bytes = match crate::sys::fs::read_bounded(&self.dir(id).join(INFO), info::LIMIT) {
             Ok(bytes) => bytes,
             Err(e)
@@ -299,6 +309,18 @@ impl Store {
             .doing(|| format!("writing {}", self.dir(id).join(INFO).display()))
     }
 
+    /// Writes the metadata of a snapshot as [`Store::write_info`] does, and tells snapper's plugins that it was
+    /// modified.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old metadata is there then.
+    pub fn modify(&self, lock: &WriteLock, id: SnapshotId, info: &Info) -> Result<(), Failure> {
+        self.plugins.before(Event::Modify, id);
+        self.write_info(lock, id, info)?;
+        self.plugins.after(Event::Modify, id);
+        Ok(())
+    }
+
     /// Makes the subvolume of the reserved number `id` as a snapshot of `base`, read-write and without what is
     /// nested in it ([`Store::nest_etc`]); on disk when this returns. It is in the quota group that snapper's
     /// configuration names, when that exists.
@@ -315,6 +337,7 @@ impl Store {
         let source = self.open_snapshot(base)?;
         let parent = File::open(self.dir(id)).doing(doing)?;
         let qgroup = self.qgroup();
+        self.plugins.before(Event::Create, id);
         match btrfs::snapshot(&source, &parent, SUBVOLUME, false, qgroup) {
             // quota groups only count: a snapshot in none is better than no update
             Err(e) if qgroup.is_some() && e.kind() == io::ErrorKind::NotFound => {
@@ -322,10 +345,12 @@ impl Store {
                     "the quota group that QGROUP in {} names does not exist; snapshot {id} is in none",
                     self.root.join(SNAPPER_CONFIG).display()
                 ));
-                btrfs::snapshot(&source, &parent, SUBVOLUME, false, None).doing(doing)
+                btrfs::snapshot(&source, &parent, SUBVOLUME, false, None).doing(doing)?;
             }
-            other => other.doing(doing),
+            other => other.doing(doing)?,
         }
+        self.plugins.after(Event::Create, id);
+        Ok(())
     }
 
     /// Deletes a snapshot that was complete, with its /etc. It is marked as unfinished before, so that recovery
@@ -391,6 +416,11 @@ impl Store {
         let doing = || format!("deleting snapshot {id}");
         let dir = self.dir(id);
         let parent = beneath::open_root(&dir).doing(doing)?;
+        // what never came to be was not told of, either
+        let is_there = beneath::stat_at(&parent, SUBVOLUME.as_ref()).is_ok();
+        if is_there {
+            self.plugins.before(Event::Delete, id);
+        }
         self.unseal(id).doing(doing)?;
         match btrfs::delete_recursively(&parent, SUBVOLUME) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
@@ -401,9 +431,13 @@ impl Store {
             fs::remove_file(dir.join(name)).doing(doing)?;
         }
         match fs::remove_dir(&dir) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
-            other => other.doing(doing),
+            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            other => other.doing(doing)?,
         }
+        if is_there {
+            self.plugins.after(Event::Delete, id);
+        }
+        Ok(())
     }
 
     fn own_files(&self, id: SnapshotId) -> io::Result<Vec<std::ffi::OsString>> {
@@ -431,7 +465,10 @@ impl Store {
         read_only: bool,
     ) -> Result<(), Failure> {
         let fd = self.open_snapshot(id)?;
-        btrfs::set_read_only(fd, read_only).doing(|| format!("making snapshot {id} read-only"))
+        self.plugins.before(Event::SetReadOnly, id);
+        btrfs::set_read_only(fd, read_only).doing(|| format!("making snapshot {id} read-only"))?;
+        self.plugins.after(Event::SetReadOnly, id);
+        Ok(())
     }
 
     /// Writes everything of the file system to disk. The result counts: a write error shows here and nowhere

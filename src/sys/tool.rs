@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -18,6 +18,20 @@ use super::cmd::{self, Argv};
 const KEPT: usize = 1 << 20;
 /// How long a stream may stay open after the program has ended, because something it started holds it.
 const LINGER: Duration = Duration::from_secs(1);
+
+static PLUGIN_LIMIT: OnceLock<Duration> = OnceLock::new();
+
+/// Sets how long a program may take that others hook into our work; the first call counts.
+pub fn set_plugin_limit(limit: Duration) {
+    PLUGIN_LIMIT.get_or_init(|| limit);
+}
+
+/// How long such a program may take.
+#[must_use]
+pub fn plugin_limit() -> Duration {
+    const USUAL: Duration = Duration::from_secs(300);
+    PLUGIN_LIMIT.get().copied().unwrap_or(USUAL)
+}
 
 /// A program that is called with a time limit.
 #[derive(Debug, Clone)]
