@@ -51,7 +51,7 @@ pub fn discard(system: &System, lock: &WriteLock, id: Option<SnapshotId>) -> Res
     system.switch_to(lock, current)?;
     failpoint::hit("discard-switched")?;
     for id in &drop {
-        system.store.retire(lock, *id)?;
+        system.retire(lock, *id)?;
     }
     Ok(Discarded::Dropped(drop, current))
 }
@@ -72,7 +72,7 @@ fn kept(
             "snapshot {id} is neither the pending update nor one kept after a failure; it is not deleted"
         );
     }
-    system.store.retire(lock, id)?;
+    system.retire(lock, id)?;
     Ok(Discarded::Dropped(
         vec![id],
         inventory.default.unwrap_or(current),

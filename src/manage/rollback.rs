@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::snapshot::{BaseRef, Info, Inventory, Metadata, Snapshot, SnapshotId, Syncpoint, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, out, signal, time};
-use crate::transaction::{System, recover};
+use crate::transaction::{Ready, System, recover};
 
 /// Where to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<Rol
         ));
     }
     let snapshot = usable(&inventory, to)?;
-    let bootable = system.check_bootable(to)?;
+    let ready = system.check_bootable(to)?;
     let read_write = inventory
         .get(current)
         .and_then(|s| s.subvolume.as_ref())
@@ -72,14 +72,17 @@ pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<Rol
     if read_write && to != current {
         return copy(system, lock, &inventory, current, snapshot);
     }
-    if let Err(e) = keep(system, lock, snapshot) {
+    if let Err(e) = keep(system, lock, snapshot, &ready) {
         // going back must work on a full disk; while it is the default, snapper does not delete it anyway
         out::warn(format_args!(
             "a clean-up may delete snapshot {to} once it is not the next one: {e:#}"
         ));
     }
     signal::check()?;
-    system.switch(lock, bootable)?;
+    system.switch(lock, ready)?;
+    if let Some(default) = inventory.default {
+        tell(system, default, to);
+    }
     Ok(RolledBack::To(to))
 }
 
@@ -116,15 +119,25 @@ fn usable(inventory: &Inventory, id: SnapshotId) -> Result<&Snapshot> {
 }
 
 /// What boots next must not be cleaned up.
-fn keep(system: &System, lock: &WriteLock, snapshot: &Snapshot) -> Result<()> {
+fn keep(system: &System, lock: &WriteLock, snapshot: &Snapshot, ready: &Ready) -> Result<()> {
     match snapshot.info() {
         Some(info) if !info.cleanup.is_empty() => {
             let mut info = info.clone();
             info.cleanup.clear();
-            Ok(system.store.write_info(lock, snapshot.id, &info)?)
+            ready.note_in(&mut info);
+            Ok(system.store.modify(lock, snapshot.id, &info)?)
         }
         _ => Ok(()),
     }
+}
+
+/// Tells snapper's plugins, as snapper does after a rollback.
+fn tell(system: &System, old: SnapshotId, new: SnapshotId) {
+    let store = &system.store;
+    let (old_path, new_path) = (store.path(old), store.path(new));
+    store
+        .plugins()
+        .rolled_back((old, &old_path), (new, &new_path));
 }
 
 fn copy(
@@ -153,6 +166,7 @@ fn copy(
     signal::check()?;
     system.switch_to(lock, copy)?;
     made.keep();
+    tell(system, saved, copy);
     Ok(RolledBack::ToCopy {
         of: of.id,
         copy,
@@ -221,7 +235,7 @@ impl<'s> Made<'s> {
 impl Drop for Made<'_> {
     fn drop(&mut self) {
         for id in &self.ids {
-            if let Err(e) = self.system.store.delete(self.lock, *id) {
+            if let Err(e) = self.system.delete(self.lock, *id) {
                 out::warn(format_args!(
                     "snapshot {id} could not be removed: {e}: {}",
                     e.cause()

@@ -108,6 +108,13 @@ fn attention(inventory: &Inventory) -> Vec<String> {
                     next.id
                 ));
             }
+            if next.userdata(key::UNPROVED).is_some() {
+                found.push(format!(
+                    "default {}, not known to be bootable: the switch to it was cut off; the next command or boot \
+                     completes it or goes back",
+                    next.id
+                ));
+            }
             if let Some(count) = next.userdata(key::HIDDEN) {
                 found.push(format!(
                     "{count} packaged files of snapshot {} are hidden by other file systems (/var, /srv, /opt …); \

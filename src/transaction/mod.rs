@@ -17,6 +17,7 @@ mod preflight;
 mod record;
 mod recover;
 mod sealed;
+mod switch;
 mod unchanged;
 
 pub use base::{Base, BaseError, BasePolicy, Reason, choose};
@@ -28,15 +29,16 @@ pub use preflight::{Need, not_inside_another};
 pub use record::{Record, Restart, ask_for_restart, restart_asked_for};
 pub use recover::recover;
 pub use sealed::{Published, Sealed};
+pub use switch::Ready;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use crate::boot::{self, Cause, Loader};
+use crate::boot::{self, Loader};
 use crate::config::Config;
-use crate::snapshot::{SnapshotId, Store};
+use crate::snapshot::Store;
 use crate::sys::lock::WriteLock;
 use crate::sys::{Root, beneath, root};
 
@@ -69,15 +71,6 @@ impl System {
         Ok(directory()?)
     }
 
-    /// Makes snapshot `id` what boots next, after showing that it can boot.
-    ///
-    /// # Errors
-    /// When it cannot boot or the switch fails; the previous default is the default then.
-    pub fn switch_to(&self, lock: &WriteLock, id: SnapshotId) -> Result<()> {
-        let bootable = self.check_bootable(id)?;
-        self.switch(lock, bootable)
-    }
-
     /// How this system finds what to boot. What is in charge is what the running system was set up with; the open
     /// root `snapshot` is asked when that does not tell.
     ///
@@ -88,56 +81,6 @@ impl System {
             Loader::None => boot::detect(snapshot)?,
             found => found,
         })
-    }
-
-    /// Shows that snapshot `id` can boot.
-    ///
-    /// # Errors
-    /// Names what is missing.
-    pub fn check_bootable(&self, id: SnapshotId) -> Result<boot::Bootable> {
-        etc::is_there(self, id)?;
-        let subvolume = self.store.subvolume_id(id)?;
-        let fd = self.store.open_snapshot(id)?;
-        let loader = self.loader(&fd)?;
-        if loader == Loader::None {
-            crate::sys::out::detail(
-                "No boot loader was found: only the default subvolume is switched.",
-            );
-        }
-        boot::check(loader, &fd, subvolume)
-            .with_context(|| format!("snapshot {id} is not made the next one"))
-    }
-
-    /// Makes a subvolume that was shown bootable what boots next.
-    ///
-    /// # Errors
-    /// When it fails; the previous default is the default then.
-    pub fn switch(&self, lock: &WriteLock, next: boot::Bootable) -> Result<()> {
-        let previous = self.store.default_subvolume()?;
-        Ok(boot::switch(
-            &Switch {
-                store: &self.store,
-                lock,
-            },
-            previous,
-            next,
-        )?)
-    }
-}
-
-/// Lends the store's default subvolume to [`boot`], which is the only one to set it.
-struct Switch<'s> {
-    store: &'s Store,
-    lock: &'s WriteLock,
-}
-
-impl boot::DefaultSubvolume for Switch<'_> {
-    fn set(&self, subvolume: u64) -> Result<(), Cause> {
-        Ok(self.store.set_default(self.lock, subvolume)?)
-    }
-
-    fn commit(&self) -> Result<(), Cause> {
-        Ok(self.store.commit()?)
     }
 }
 

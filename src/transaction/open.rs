@@ -76,7 +76,7 @@ impl<'s> Open<'s> {
         let mut inventory = system.store.inventory()?;
         recover(system, lock, &mut inventory)?;
         let base = choose(&inventory, options.base)?;
-        preflight::check(system, base, options.need)?;
+        preflight::check(system, &inventory, base, options.need)?;
         tell(base, &options);
         mark_booted(system, lock, &inventory)?;
         signal::check()?;
@@ -493,7 +493,7 @@ impl<'s> Open<'s> {
     fn remove(&mut self) -> Result<()> {
         self.armed = false;
         drop(self.mounts.take());
-        Ok(self.system.store.delete(self.lock, self.id)?)
+        Ok(self.system.delete(self.lock, self.id)?)
     }
 }
 

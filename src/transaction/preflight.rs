@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use nix::sys::statvfs::fstatvfs;
 
 use super::{Base, INSIDE_VARIABLE, System, etc};
-use crate::snapshot::SNAPSHOTS;
+use crate::boot;
+use crate::snapshot::{Inventory, SNAPSHOTS};
 use crate::sys::{beneath, root};
 
 /// What a transaction will need.
@@ -44,12 +45,26 @@ pub fn not_inside_another() -> Result<()> {
 ///
 /// # Errors
 /// The first thing that stands in the way, and what to do about it.
-pub(super) fn check(system: &System, base: Base, need: Need) -> Result<()> {
+pub(super) fn check(system: &System, inventory: &Inventory, base: Base, need: Need) -> Result<()> {
     writable(system)?;
     space(system)?;
     etc::check(system, base.id)?;
     let snapshot = system.store.open_snapshot(base.id)?;
-    system.loader(&snapshot)?;
+    let loader = system.loader(&snapshot)?;
+    boot::usable(loader, &system.root)?;
+    let kept = [
+        Some(base.id),
+        inventory.booted,
+        inventory.current,
+        inventory.default,
+    ];
+    let kept: Vec<_> = kept
+        .into_iter()
+        .flatten()
+        .map(|id| system.boot_path(id))
+        .collect();
+    let with_kernel = need == Need::PackageManager;
+    boot::room(loader, &system.root, &snapshot, &kept, with_kernel)?;
     if need == Need::PackageManager {
         package_manager(&snapshot)?;
     }

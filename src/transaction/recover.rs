@@ -1,11 +1,11 @@
 //! Finishing what a transaction that was cut off left undone, from its metadata alone.
 
-use super::System;
+use super::{System, switch};
 use crate::snapshot::{Inventory, Snapshot, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Failure, out};
 
-/// Removes the snapshots of our transactions whose process is dead. Those of other programs, those that wait
+/// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead. Those of other programs, those that wait
 /// to be continued, and what cannot be understood stay. Returns how many were removed.
 ///
 /// # Errors
@@ -16,6 +16,7 @@ pub fn recover(
     inventory: &mut Inventory,
 ) -> Result<usize, Failure> {
     let store = &system.store;
+    switch::finish(system, lock, inventory);
     if let Some(dir) = store.remove_unborn(lock)? {
         let dir = dir.display();
         out::say(format_args!(
@@ -36,7 +37,7 @@ pub fn recover(
             ));
             continue;
         }
-        match store.delete(lock, *id) {
+        match system.delete(lock, *id) {
             Ok(()) => {
                 inventory.snapshots.remove(id);
                 out::say(format_args!(

@@ -1,11 +1,12 @@
 //! A transaction that is complete on disk and not yet what boots next.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use super::System;
 use super::hidden::HiddenFile;
 use super::plugins::{PluginError, Plugins};
 use super::record::Restart;
+use crate::boot::BootError;
 use crate::snapshot::{Info, SnapshotId, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, out};
@@ -88,6 +89,14 @@ impl<'s> Sealed<'s> {
                     complaint: plugins.finalized(self.id, false).err(),
                 })
             }
+            // an entry may still boot it
+            Err(cause) if self.is_still_needed(&cause) => {
+                self.armed = false;
+                Err(cause.context(format!(
+                    "snapshot {} stays until the next command has gone back",
+                    self.id
+                )))
+            }
             Err(cause) => Err(match self.undo() {
                 Ok(()) => cause,
                 Err(undo) => cause.context(format!(
@@ -99,7 +108,8 @@ impl<'s> Sealed<'s> {
     }
 
     fn switch(&mut self) -> Result<()> {
-        let bootable = self.system.check_bootable(self.id)?;
+        let ready = self.system.check_bootable(self.id)?;
+        ready.note_in(&mut self.info);
         self.info.end_transaction();
         let packaged = self
             .findings
@@ -113,16 +123,20 @@ impl<'s> Sealed<'s> {
                 .insert(key::HIDDEN.into(), packaged.to_string());
         }
         failpoint::hit("before-final-info")?;
-        self.system
-            .store
-            .write_info(self.lock, self.id, &self.info)?;
+        self.system.store.modify(self.lock, self.id, &self.info)?;
         failpoint::hit("final-info")?;
-        self.system.switch(self.lock, bootable)
+        self.system.switch(self.lock, ready)
+    }
+
+    fn is_still_needed(&self, cause: &Error) -> bool {
+        let error = cause.downcast_ref::<BootError>();
+        matches!(error, Some(BootError::SwitchAndUndo(..)))
+            && self.info.userdata.contains_key(key::UNPROVED)
     }
 
     fn undo(&mut self) -> Result<()> {
         self.armed = false;
-        let removed = self.system.store.delete(self.lock, self.id);
+        let removed = self.system.delete(self.lock, self.id);
         self.findings.plugins.aborted(self.id);
         Ok(removed?)
     }

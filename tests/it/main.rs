@@ -7,6 +7,7 @@
 
 mod boot_basic;
 mod fx;
+mod root_boot;
 mod root_chain;
 mod root_cleanup;
 mod root_disk;

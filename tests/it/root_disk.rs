@@ -366,6 +366,8 @@ const POINTS: &[Point] = &[
     point("final-info", WHOLE),
     point("before-set-default", WHOLE),
     point("after-set-default", NEW),
+    point("committed", NEW),
+    point("told", NEW),
     Point {
         aborts: true,
         error: HALF,
@@ -386,6 +388,8 @@ const ELSEWHERE: &[&str] = &[
     "nested-syncpoint",
     "unnested-syncpoint",
     "unnested-etc",
+    "shown",
+    "entry-back",
 ];
 
 #[test]

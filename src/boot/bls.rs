@@ -1,0 +1,346 @@
+//! Systems whose entries name the snapshot: kernel, initrd and entry lie on the ESP, and sdbootutil puts them there.
+//!
+//! Snapper's plugin of sdbootutil ignores errors, so a full ESP looks like success. Here the result is looked at,
+//! and what is not as it should be is done once more, with errors that count.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+
+use super::esp::{self, Entry, Esp};
+use super::{BootError, Candidate, sdbootutil};
+use crate::sys::{Root, beneath, out};
+
+const MODULES: &str = "usr/lib/modules";
+/// Names of the kernel in its modules directory; the first one there is counts.
+const IMAGES: [&str; 2] = ["vmlinuz", "Image"];
+const INITRD: &str = "initrd";
+
+/// A snapshot that can be given entries, and the partition they go to.
+#[derive(Debug)]
+pub(super) struct Bls {
+    number: u64,
+    /// `.snapshots/N/snapshot`, as the entries name it.
+    path: PathBuf,
+    kernels: Vec<Kernel>,
+    esp: Esp,
+}
+
+/// A kernel inside a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Kernel {
+    version: String,
+    size: u64,
+    /// Size of the initrd that the snapshot brings along; 0 when one is made.
+    initrd: u64,
+}
+
+impl Bls {
+    /// Shows that `snapshot` has what the entries will need, and that there is a place for them.
+    ///
+    /// # Errors
+    /// Names what is missing.
+    pub(super) fn new(root: &Root, candidate: &Candidate<'_>) -> Result<Bls, BootError> {
+        let snapshot = candidate.snapshot;
+        let kernels = kernels(snapshot)?;
+        if kernels.is_empty() {
+            return Err(BootError::NotBootable(format!(
+                "it has no kernel ({MODULES}/*/{})",
+                IMAGES[0]
+            )));
+        }
+        for kernel in &kernels {
+            let path = Path::new(MODULES).join(&kernel.version);
+            if kernel.size == 0 {
+                return Err(BootError::NotBootable(format!(
+                    "the kernel in {} is empty",
+                    path.display()
+                )));
+            }
+            if beneath::resolve(snapshot, &path.join("modules.dep")).is_err() {
+                return Err(BootError::NotBootable(format!(
+                    "there are no modules for its kernel {} ({})",
+                    kernel.version,
+                    path.display()
+                )));
+            }
+        }
+        Ok(Bls {
+            number: candidate.number,
+            path: candidate.path.to_owned(),
+            kernels,
+            esp: Esp::open(root)?,
+        })
+    }
+
+    /// Makes sure that the default entry boots the snapshot and that all of it is on disk: what plugins have
+    /// done before is enough when it is whole, else the same is done here.
+    ///
+    /// # Errors
+    /// What stays wrong, with the bytes that are missing where the partition is full.
+    pub(super) fn settle(&self) -> Result<(), String> {
+        if self.show(true).is_err() {
+            self.install().map_err(|e| self.with_missing_bytes(e))?;
+            self.show(false).map_err(|e| self.with_missing_bytes(e))?;
+        }
+        self.sync()
+    }
+
+    fn install(&self) -> Result<(), String> {
+        sdbootutil::add_kernels(self.number)?;
+        if self.entries()?.iter().any(|e| self.is_stale(e)) {
+            sdbootutil::clean_up(self.number)?;
+        }
+        sdbootutil::set_default_snapshot(self.number)?;
+        // a plugin may have seen to that, but here there is perhaps none; a passphrase can still be typed
+        if let Err(e) = sdbootutil::update_predictions() {
+            out::warn(format_args!(
+                "the next boot may ask for a recovery key: {e}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Shows that the default entry is one of this snapshot and that the files it names are whole; with
+    /// `all_kernels` also that no kernel of the snapshot lacks an entry.
+    fn show(&self, all_kernels: bool) -> Result<(), String> {
+        sdbootutil::is_bootable(self.number)?;
+        let id = sdbootutil::default_entry()?;
+        let entries = self.entries()?;
+        let default = entries.iter().find(|e| e.is(&id)).ok_or_else(|| {
+            format!(
+                "the default entry {id} is not in {}",
+                self.esp.path.display()
+            )
+        })?;
+        if !default.boots(&self.path) {
+            return Err(format!("the default entry {id} boots another system"));
+        }
+        self.whole(default)?;
+        let lacks = |k: &&Kernel| {
+            let has = |e: &Entry| e.boots(&self.path) && e.version() == Some(k.version.as_ref());
+            !entries.iter().any(has)
+        };
+        match self.kernels.iter().find(lacks).filter(|_| all_kernels) {
+            Some(kernel) => Err(format!("the kernel {} has no entry", kernel.version)),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows that kernel and initrds of an entry are on the partition.
+    fn whole(&self, entry: &Entry) -> Result<(), String> {
+        let kernel = self.kernel_of(entry).ok_or_else(|| {
+            format!(
+                "the default entry {} starts a kernel that is not in the snapshot",
+                entry.file
+            )
+        })?;
+        let is = self.esp.size(&entry.kernel);
+        if is != kernel.size {
+            return Err(format!(
+                "{} has {is} bytes, the kernel in the snapshot has {}",
+                self.esp.path.join(&entry.kernel).display(),
+                kernel.size
+            ));
+        }
+        let empty = entry.initrds.iter().find(|i| self.esp.size(i) == 0);
+        match (entry.initrds.is_empty(), empty) {
+            (true, _) => Err(format!("the entry {} has no initrd", entry.file)),
+            (_, Some(path)) => Err(format!(
+                "the initrd {} is missing or empty",
+                self.esp.path.join(path).display()
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    fn kernel_of(&self, entry: &Entry) -> Option<&Kernel> {
+        let version = entry.version()?.to_str()?;
+        self.kernels.iter().find(|k| k.version == version)
+    }
+
+    fn is_stale(&self, entry: &Entry) -> bool {
+        entry.boots(&self.path) && self.kernel_of(entry).is_none()
+    }
+
+    fn entries(&self) -> Result<Vec<Entry>, String> {
+        let doing = |e| {
+            format!(
+                "cannot read the entries in {}: {e}",
+                self.esp.path.display()
+            )
+        };
+        self.esp.entries().map_err(doing)
+    }
+
+    /// Adds to the reason of a failure what the kernels of this snapshot lack of room.
+    fn with_missing_bytes(&self, why: String) -> String {
+        let (Ok(free), Ok(entries)) = (self.esp.free(), self.esp.entries()) else {
+            return why;
+        };
+        let there = |k: &Kernel| {
+            let mut own = entries
+                .iter()
+                .filter(|e| e.version() == Some(k.version.as_ref()));
+            own.any(|e| self.whole(e).is_ok())
+        };
+        let estimate = estimate(&self.esp, &entries);
+        let missing: u64 = self
+            .kernels
+            .iter()
+            .filter(|k| !there(k))
+            .map(|k| k.room(estimate))
+            .sum();
+        if missing <= free {
+            return why;
+        }
+        format!(
+            "{why}; {} is full: {} bytes are missing for the kernel and initrd",
+            self.esp.path.display(),
+            missing - free
+        )
+    }
+
+    /// Writes the partition to disk.
+    pub(super) fn sync(&self) -> Result<(), String> {
+        sync(&self.esp)
+    }
+}
+
+fn sync(esp: &Esp) -> Result<(), String> {
+    esp.sync()
+        .map_err(|e| format!("writing {} to disk: {e}", esp.path.display()))
+}
+
+impl Kernel {
+    /// Bytes that it needs on the partition, when an initrd is as large as `estimate`.
+    fn room(&self, estimate: u64) -> u64 {
+        let initrd = if self.initrd == 0 {
+            estimate
+        } else {
+            self.initrd
+        };
+        self.size + initrd
+    }
+}
+
+/// An initrd that has still to be made is taken to be as large as the largest one there is.
+fn estimate(esp: &Esp, entries: &[Entry]) -> u64 {
+    let all = entries.iter().flat_map(|e| &e.initrds);
+    all.map(|path| esp.size(path)).max().unwrap_or(0)
+}
+
+/// The entry that boots next, and with it that sdbootutil works.
+///
+/// # Errors
+/// When it does not answer.
+pub(super) fn default_entry() -> Result<String, BootError> {
+    sdbootutil::default_entry().map_err(BootError::Unusable)
+}
+
+/// Whether the entry that boots next boots the snapshot at `path`.
+///
+/// # Errors
+/// When that cannot be told.
+pub(super) fn default_boots(root: &Root, path: &Path) -> Result<bool, String> {
+    let id = sdbootutil::default_entry()?;
+    let esp = Esp::open(root).map_err(|e| e.to_string())?;
+    let entries = esp.entries().map_err(|e| e.to_string())?;
+    Ok(entries.iter().any(|e| e.is(&id) && e.boots(path)))
+}
+
+/// Makes `entry` the one that boots next again, and shows that it is.
+///
+/// # Errors
+/// When it is not.
+pub(super) fn put_back(root: &Root, entry: &str) -> Result<(), String> {
+    // what does not answer may still obey
+    if !sdbootutil::default_entry().is_ok_and(|now| now.eq_ignore_ascii_case(entry)) {
+        sdbootutil::set_default_entry(entry)?;
+        let now = sdbootutil::default_entry()?;
+        if !now.eq_ignore_ascii_case(entry) {
+            return Err(format!("the default entry is {now}, not {entry}"));
+        }
+    }
+    Esp::open(root)
+        .map_err(|e| e.to_string())
+        .and_then(|esp| sync(&esp))
+}
+
+/// Removes what is left of snapshot `number` at `path`, which is gone.
+///
+/// # Errors
+/// When it stays.
+pub(super) fn forget(root: &Root, number: u64, path: &Path) -> Result<(), String> {
+    let esp = Esp::open(root).map_err(|e| e.to_string())?;
+    let entries = esp.entries().map_err(|e| e.to_string())?;
+    if entries.iter().any(|e| e.boots(path)) {
+        sdbootutil::clean_up(number)?;
+    }
+    Ok(())
+}
+
+/// Refuses when the partition has no room for a kernel and an initrd as large as those of `base`, or, without
+/// `with_kernel`, for an entry. What sdbootutil would remove to make room counts as free: files that none of the
+/// snapshots `kept` needs.
+///
+/// # Errors
+/// [`BootError::NoRoom`] names the bytes that are missing.
+pub(super) fn room(
+    root: &Root,
+    base: impl AsFd,
+    kept: &[PathBuf],
+    with_kernel: bool,
+) -> Result<(), BootError> {
+    const ENTRY: u64 = 16 << 10;
+    let esp = Esp::open(root)?;
+    let unreadable = |e| BootError::Unusable(format!("cannot read {}: {e}", esp.path.display()));
+    let entries = esp.entries().map_err(unreadable)?;
+    let estimate = estimate(&esp, &entries);
+    let largest = kernels(&base)?.iter().map(|k| k.room(estimate)).max();
+    let needed = ENTRY + largest.filter(|_| with_kernel).unwrap_or(0);
+    let free = esp.free().map_err(unreadable)? + esp.can_be_freed(&entries, kept);
+    if free < needed {
+        return Err(BootError::NoRoom {
+            path: esp.path,
+            needed,
+            missing: needed - free,
+        });
+    }
+    Ok(())
+}
+
+/// The kernels of the system in the open directory `snapshot`.
+fn kernels(snapshot: impl AsFd) -> Result<Vec<Kernel>, BootError> {
+    let Ok(dir) = beneath::open_dir(&snapshot, Path::new(MODULES)) else {
+        return Ok(Vec::new());
+    };
+    let unreadable = |e: nix::Error| BootError::Unreadable(MODULES, e.into());
+    let mut found = Vec::new();
+    for entry in Dir::from_fd(dir).map_err(unreadable)?.iter() {
+        let entry = entry.map_err(unreadable)?;
+        let Some(version) = entry
+            .file_name()
+            .to_str()
+            .ok()
+            .filter(|n| !n.starts_with('.'))
+        else {
+            continue;
+        };
+        let at = Path::new(MODULES).join(version);
+        let image = IMAGES.iter().map(|name| at.join(name));
+        let Some(image) = image
+            .into_iter()
+            .find(|p| beneath::resolve(&snapshot, p).is_ok())
+        else {
+            continue;
+        };
+        found.push(Kernel {
+            version: version.to_owned(),
+            size: esp::size(&snapshot, &image),
+            initrd: esp::size(&snapshot, &at.join(INITRD)),
+        });
+    }
+    Ok(found)
+}

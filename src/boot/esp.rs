@@ -1,0 +1,250 @@
+//! What lies on the partition that the boot loader reads: entries of the Boot Loader Specification, kernels, initrds.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::dir::Dir;
+use nix::sys::stat::fstat;
+
+use super::BootError;
+use crate::sys::{Root, beneath};
+
+/// Where it is mounted, as bootctl(1) looks: an extended boot partition holds the entries where there is one.
+const PLACES: [&str; 3] = ["boot", "efi", "boot/efi"];
+const ENTRIES: &str = "loader/entries";
+/// Bounds of what is read: of an entry, in bytes, and of their number.
+const ENTRY_LIMIT: u64 = 64 << 10;
+const MOST_ENTRIES: usize = 4096;
+
+/// The mounted partition with the entries.
+#[derive(Debug)]
+pub(super) struct Esp {
+    /// Where it is mounted.
+    pub(super) path: PathBuf,
+    /// Open from the beginning: syncfs(2) reports a write error to each descriptor that was open when it happened.
+    fd: OwnedFd,
+}
+
+/// An entry, as far as it matters here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Entry {
+    /// Name of its file.
+    pub(super) file: String,
+    /// The subvolume that rootflags= names.
+    pub(super) subvolume: Option<PathBuf>,
+    /// Path of the kernel, relative to the partition.
+    pub(super) kernel: PathBuf,
+    /// Paths of the initrds.
+    pub(super) initrds: Vec<PathBuf>,
+}
+
+impl Entry {
+    fn parse(file: &str, text: &str) -> Entry {
+        let mut entry = Entry {
+            file: file.to_owned(),
+            ..Entry::default()
+        };
+        for line in text.lines() {
+            let Some((key, value)) = line.trim().split_once(char::is_whitespace) else {
+                continue;
+            };
+            let path = || crate::sys::root::relative(Path::new(value.trim()));
+            match key {
+                "linux" => entry.kernel = path(),
+                "initrd" => entry.initrds.push(path()),
+                "options" => entry.subvolume = subvolume(value).or(entry.subvolume),
+                _ => {}
+            }
+        }
+        entry
+    }
+
+    /// Whether this is the entry `id`: its name without case, suffix and the counters of boot attempts.
+    pub(super) fn is(&self, id: &str) -> bool {
+        let bare = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            let name = name.strip_suffix(".conf").unwrap_or(&name);
+            let counted = name.rsplit_once('+').filter(|(_, count)| {
+                !count.is_empty() && count.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+            });
+            counted.map_or(name, |(name, _)| name).to_owned()
+        };
+        bare(&self.file) == bare(id)
+    }
+
+    /// Whether it boots the snapshot at `path` (`.snapshots/N/snapshot`), whatever lies above that.
+    pub(super) fn boots(&self, path: &Path) -> bool {
+        self.subvolume.as_ref().is_some_and(|s| s.ends_with(path))
+    }
+
+    /// The version of the kernel, which names its directory.
+    pub(super) fn version(&self) -> Option<&OsStr> {
+        self.kernel.parent()?.file_name()
+    }
+
+    fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.initrds.iter().chain([&self.kernel])
+    }
+}
+
+/// The value of `subvol=` in the last `rootflags=` of a kernel command line.
+fn subvolume(options: &str) -> Option<PathBuf> {
+    let flags = options
+        .split_whitespace()
+        .rev()
+        .find_map(|word| word.strip_prefix("rootflags="))?;
+    let name = flags
+        .split(',')
+        .find_map(|flag| flag.strip_prefix("subvol="))?;
+    Some(crate::sys::root::relative(Path::new(name)))
+}
+
+/// Whether one of the places has entries, as seen from the open directory `root`.
+pub(super) fn is_mounted(root: impl AsFd) -> bool {
+    PLACES
+        .iter()
+        .any(|place| beneath::open_dir(&root, &Path::new(place).join(ENTRIES)).is_ok())
+}
+
+impl Esp {
+    /// Opens the partition with the entries of the running system.
+    ///
+    /// # Errors
+    /// When none is mounted.
+    pub(super) fn open(root: &Root) -> Result<Esp, BootError> {
+        let unreadable =
+            |e: io::Error| BootError::Unusable(format!("cannot look for the ESP: {e}"));
+        let top = beneath::open_root(root.path()).map_err(unreadable)?;
+        let device = |fd: &OwnedFd| fstat(fd).map(|s| s.st_dev);
+        let own = device(&top).map_err(|e| unreadable(e.into()))?;
+        for place in PLACES {
+            let Ok(fd) = beneath::open_dir(&top, Path::new(place)) else {
+                continue;
+            };
+            if device(&fd).is_ok_and(|d| d != own)
+                && beneath::open_dir(&fd, Path::new(ENTRIES)).is_ok()
+            {
+                let path = root.join(place);
+                return Ok(Esp { path, fd });
+            }
+        }
+        Err(BootError::Unusable(format!(
+            "no partition with boot loader entries ({ENTRIES}) is mounted at {}; mount the ESP",
+            PLACES
+                .map(|p| root.join(p).display().to_string())
+                .join(", ")
+        )))
+    }
+
+    /// All entries, by name.
+    ///
+    /// # Errors
+    /// When the directory or one of them cannot be read.
+    pub(super) fn entries(&self) -> io::Result<Vec<Entry>> {
+        let dir = beneath::open_dir(&self.fd, Path::new(ENTRIES))?;
+        let mut entries = Vec::new();
+        for found in Dir::from_fd(dir.try_clone()?)?.iter() {
+            let found = found?;
+            let Some(name) = found
+                .file_name()
+                .to_str()
+                .ok()
+                .filter(|n| n.ends_with(".conf"))
+            else {
+                continue;
+            };
+            if entries.len() == MOST_ENTRIES {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            let text = beneath::read(&dir, Path::new(name), ENTRY_LIMIT)?.unwrap_or_default();
+            entries.push(Entry::parse(name, &String::from_utf8_lossy(&text)));
+        }
+        entries.sort_by(|a, b| a.file.cmp(&b.file));
+        Ok(entries)
+    }
+
+    /// Size of a file in bytes; 0 when it is not there.
+    pub(super) fn size(&self, path: &Path) -> u64 {
+        size(&self.fd, path)
+    }
+
+    /// Free bytes.
+    ///
+    /// # Errors
+    /// As fstatvfs(3).
+    pub(super) fn free(&self) -> io::Result<u64> {
+        let stat = nix::sys::statvfs::fstatvfs(&self.fd)?;
+        Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+    }
+
+    /// Bytes that sdbootutil gives free when it needs room: of files that only entries use that boot none of the
+    /// snapshots `kept`.
+    pub(super) fn can_be_freed(&self, entries: &[Entry], kept: &[PathBuf]) -> u64 {
+        let is_kept = |e: &&Entry| e.subvolume.is_none() || kept.iter().any(|path| e.boots(path));
+        let needed: BTreeSet<&PathBuf> = entries
+            .iter()
+            .filter(is_kept)
+            .flat_map(Entry::files)
+            .collect();
+        let old: BTreeSet<&PathBuf> = entries.iter().flat_map(Entry::files).collect();
+        old.difference(&needed).map(|path| self.size(path)).sum()
+    }
+
+    /// Writes everything to the partition.
+    ///
+    /// # Errors
+    /// When something could not be written since it was opened.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        Ok(nix::unistd::syncfs(&self.fd)?)
+    }
+}
+
+/// Size of the file `path` below `dir` in bytes, links followed inside; 0 when it is not there.
+pub(super) fn size(dir: impl AsFd, path: &Path) -> u64 {
+    let stat = beneath::resolve(dir, path).and_then(|fd| Ok(fstat(&fd)?));
+    stat.map_or(0, |s| u64::try_from(s.st_size).unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# Boot Loader Specification type#1 entry\ntitle      openSUSE MicroOS\nversion    3@6.4.0-1-default\n\
+        options    quiet root=UUID=x rootflags=ro,subvol=@/.snapshots/3/snapshot\n\
+        linux      /opensuse/6.4.0-1-default/linux-abc\ninitrd     /opensuse/6.4.0-1-default/initrd-def\n";
+
+    #[test]
+    fn an_entry_tells_its_snapshot_its_kernel_and_its_initrds() {
+        let entry = Entry::parse("opensuse-6.4.0-1-default-3+3-0.conf", TEXT);
+        assert!(entry.boots(Path::new(".snapshots/3/snapshot")));
+        for other in [".snapshots/13/snapshot", ".snapshots/1/snapshot"] {
+            assert!(!entry.boots(Path::new(other)), "{other}");
+        }
+        assert_eq!(entry.version(), Some(OsStr::new("6.4.0-1-default")));
+        assert_eq!(entry.initrds.len(), 1);
+        for id in [
+            "opensuse-6.4.0-1-default-3.conf",
+            "OPENSUSE-6.4.0-1-default-3",
+        ] {
+            assert!(entry.is(id), "{id}");
+        }
+        assert!(!entry.is("opensuse-6.4.0-1-default-13.conf"));
+    }
+
+    #[test]
+    fn an_entry_that_names_no_snapshot_boots_none() {
+        for text in [
+            "",
+            "options",
+            "options root=x\n",
+            "options rootflags=subvol\n",
+            "\u{0}\n",
+        ] {
+            let entry = Entry::parse("x.conf", text);
+            assert!(!entry.boots(Path::new(".snapshots/3/snapshot")), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The program sdbootutil, which owns the entries on the ESP of openSUSE's systems with systemd-boot or grub2-bls.
+
+use crate::sys::cmd::Argv;
+use crate::sys::tool::{Done, Tool, plugin_limit};
+
+/// Where it is, below the root.
+pub(super) const PATH: &str = "usr/bin/sdbootutil";
+const NAME: &str = "sdbootutil";
+/// It leaves the predictions of the TPM to a timer, as snapper's plugin wants it.
+const NO_PREDICTIONS: &str = "--disable-predictions";
+
+/// Whether the ESP has an entry with a kernel of snapshot `number`.
+///
+/// # Errors
+/// When it says no, and when it does not answer.
+pub(super) fn is_bootable(number: u64) -> Result<(), String> {
+    call(&["is-bootable", &number.to_string()]).map(drop)
+}
+
+/// The id of the entry that boots next.
+///
+/// # Errors
+/// When it does not say.
+pub(super) fn default_entry() -> Result<String, String> {
+    let done = call(&["get-default"])?;
+    let id = String::from_utf8_lossy(&done.stdout).trim().to_owned();
+    if id.is_empty() || id.contains(char::is_control) {
+        return Err(format!("`{NAME} get-default` names no entry"));
+    }
+    Ok(id)
+}
+
+/// Makes `entry` the one that boots next.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn set_default_entry(entry: &str) -> Result<(), String> {
+    call(&["set-default", entry]).map(drop)
+}
+
+/// Puts the kernels of snapshot `number` on the ESP, each with an initrd and an entry.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn add_kernels(number: u64) -> Result<(), String> {
+    let number = number.to_string();
+    call(&["add-all-kernels", NO_PREDICTIONS, &number]).map(drop)
+}
+
+/// Removes entries of snapshot `number` whose kernel is no longer in it.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn clean_up(number: u64) -> Result<(), String> {
+    call(&["cleanup", NO_PREDICTIONS, &number.to_string()]).map(drop)
+}
+
+/// Makes the first entry of snapshot `number` the one that boots next, and the loader that of the snapshot.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn set_default_snapshot(number: u64) -> Result<(), String> {
+    let number = number.to_string();
+    call(&["set-default-snapshot", NO_PREDICTIONS, &number])?;
+    call(&["update", NO_PREDICTIONS, "--sync", &number]).map(drop)
+}
+
+/// Computes what the TPM will be asked for at the next boot; does nothing where no disk depends on it.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn update_predictions() -> Result<(), String> {
+    call(&["update-predictions"]).map(drop)
+}
+
+fn call(words: &[&str]) -> Result<Done, String> {
+    let argv = Argv::new([&[NAME], words].concat());
+    let done = Tool::new(argv.clone(), plugin_limit())
+        .run()
+        .map_err(|e| format!("`{argv}`: {e}"))?;
+    match done.code {
+        0 => Ok(done),
+        code => {
+            let said = done.last_words();
+            let said = if said.is_empty() {
+                said
+            } else {
+                format!(": {said}")
+            };
+            Err(format!("`{argv}` failed with status {code}{said}"))
+        }
+    }
+}
