@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::args::Options;
 use crate::config::{self, Config, Overrides};
+use crate::report::Outlook;
 use crate::sandbox::Shown;
 use crate::snapshot::{SnapshotId, Store};
 use crate::sys::cmd::Argv;
@@ -344,6 +345,17 @@ impl Worked {
     }
 }
 
+/// What was changed in the running /etc while the update was made.
+fn tell_etc(system: &System) {
+    let inventory = system.store.inventory().map_err(Error::from);
+    match inventory.and_then(|inventory| Outlook::of(&system.root, &system.store, &inventory)) {
+        Ok(outlook) => outlook.lines().iter().for_each(out::complaint),
+        Err(e) => out::warn(format_args!(
+            "what the next system has of the changes in /etc cannot be told: {e:#}"
+        )),
+    }
+}
+
 fn tell(system: &System, published: &Published) {
     let again = if system.root.is_live() {
         "Reboot to switch to it"
@@ -354,6 +366,7 @@ fn tell(system: &System, published: &Published) {
         "Snapshot {} is the next system. {again}; `rollback` keeps the running one.",
         published.id
     ));
+    tell_etc(system);
     if published.hidden.is_empty() {
         return;
     }

@@ -5,10 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::session::Session;
-use crate::report::Status;
+use crate::report::{Outlook, Status};
 
 /// Prints the status.
 pub(super) fn status(session: &Session, json: bool) -> Result<ExitCode> {
-    let inventory = session.system()?.store.inventory()?;
-    session.answer(&Status::new(&inventory), json)
+    let system = session.system()?;
+    let inventory = system.store.inventory()?;
+    let outlook = Outlook::of(&system.root, &system.store, &inventory);
+    session.answer(&Status::new(&inventory).with_etc(outlook), json)
 }

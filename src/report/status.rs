@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::SCHEMA;
+use super::{Outlook, SCHEMA};
 use crate::snapshot::{Inventory, Metadata, key};
 
 /// The answer of `status`.
@@ -30,6 +30,8 @@ pub struct Status {
     pub open: Vec<u64>,
     /// Numbers of snapshots that were kept after a failure.
     pub kept: Vec<u64>,
+    /// What of the running /etc does not reach the pending update.
+    pub etc: Outlook,
     /// Sentences on what an administrator should look at.
     pub attention: Vec<String>,
 }
@@ -69,8 +71,23 @@ impl Status {
             in_progress: numbers(&|s| s.in_progress()),
             open: numbers(&|s| s.is_open()),
             kept: numbers(&|s| s.userdata(key::KEPT).is_some()),
+            etc: Outlook::default(),
             attention: attention(inventory),
         }
+    }
+}
+
+impl Status {
+    /// Adds what is known of the running /etc; what cannot be known deserves attention.
+    #[must_use]
+    pub fn with_etc(mut self, outlook: anyhow::Result<Outlook>) -> Status {
+        match outlook {
+            Ok(outlook) => self.etc = outlook,
+            Err(e) => self.attention.push(format!(
+                "what the next system has of the changes in /etc cannot be told: {e:#}"
+            )),
+        }
+        self
     }
 }
 
@@ -195,6 +212,9 @@ impl fmt::Display for Status {
                 let list: Vec<String> = list.iter().map(|n| format!("#{n}")).collect();
                 writeln!(f, "{title}: {}", list.join(", "))?;
             }
+        }
+        for line in self.etc.lines() {
+            writeln!(f, "{line}")?;
         }
         for text in &self.attention {
             writeln!(f, "Attention: {text}")?;

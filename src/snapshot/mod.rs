@@ -16,7 +16,7 @@ pub use info::{Info, key};
 pub use inventory::{BaseRef, Inventory, Metadata, Snapshot};
 pub use nested::{COMPARE_WITH, EtcLayout, SYNCPOINT, Syncpoint};
 pub use plugins::{CALLER_VARIABLE, Event, Plugins};
-pub use search::{Subvolume, TOP_LEVEL, Uuid};
+pub use search::{Moment, Subvolume, TOP_LEVEL, Uuid};
 pub use store::{LayoutError, SNAPSHOTS, Store};
 
 use std::fmt;

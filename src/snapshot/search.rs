@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
 
+use nix::sys::stat::FileStat;
+
 use super::btrfs;
 
 const ROOT_ITEM: u32 = 132;
@@ -38,6 +40,26 @@ pub struct Subvolume {
     pub read_only: bool,
     /// Generation in which it was last changed.
     pub generation: u64,
+    /// When it was made.
+    pub created: Moment,
+}
+
+/// A moment of the kernel's clock: seconds since 1970 and nanoseconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(i64, i64);
+
+impl Moment {
+    /// When a file or its metadata was last changed, which a snapshot keeps.
+    #[must_use]
+    pub fn of_change(stat: &FileStat) -> Moment {
+        Moment(stat.st_ctime, stat.st_ctime_nsec)
+    }
+
+    /// struct btrfs_timespec.
+    fn on_disk(item: &[u8], at: usize) -> Option<Moment> {
+        let nanoseconds = u32::from_le_bytes(item.get(at + 8..at + 12)?.try_into().ok()?);
+        Some(Moment(u64_le(item, at)? as i64, nanoseconds.into()))
+    }
 }
 
 /// UUID of a subvolume, printed in lower case with dashes.
@@ -123,6 +145,7 @@ impl Subvolumes {
                 // the part from here on is missing in file systems made before Linux 3.6
                 entry.uuid = uuid(item, 247).unwrap_or_default();
                 entry.parent_uuid = uuid(item, 263).unwrap_or_default();
+                entry.created = Moment::on_disk(item, 339).unwrap_or_default();
             }
             ROOT_BACKREF if is_subvolume => {
                 let length = u16::from_le_bytes(item.get(16..18)?.try_into().ok()?);
@@ -216,6 +239,8 @@ mod tests {
         let mut item = vec![0; 439];
         item[160..168].copy_from_slice(&9u64.to_le_bytes());
         item[208] = u8::from(read_only);
+        item[339..347].copy_from_slice(&1_700_000_000u64.to_le_bytes());
+        item[347..351].copy_from_slice(&5u32.to_le_bytes());
         item[247..263].copy_from_slice(&[0xab; 16]);
         item
     }
@@ -239,6 +264,7 @@ mod tests {
             (subvolume.parent, subvolume.directory, subvolume.generation),
             (5, 257, 9)
         );
+        assert_eq!(subvolume.created, Moment(1_700_000_000, 5));
         assert!(subvolume.read_only && subvolume.name == "snapshot");
         assert_eq!(
             subvolume.uuid.to_string(),

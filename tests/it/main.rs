@@ -12,6 +12,7 @@ mod root_chain;
 mod root_cleanup;
 mod root_disk;
 mod root_etc;
+mod root_etc_plain;
 mod root_etc_snapper;
 mod root_install;
 mod root_log;

@@ -1,0 +1,157 @@
+//! What the next system will not have of the /etc that runs.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use nix::sys::stat::FileStat;
+use serde::Serialize;
+
+use crate::etc::{self, ChangeKind, Tree};
+use crate::snapshot::{EtcLayout, Inventory, Moment, Snapshot, Store};
+use crate::sys::{Root, beneath, root};
+
+const ETC: &str = "etc";
+/// Most entries of /etc that are looked at.
+const LIMIT: usize = 1_000_000;
+
+/// What of the running /etc does not reach the pending update.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Outlook {
+    /// Changes that will not be there after the reboot, because nothing merges them.
+    pub lost: Vec<Edit>,
+}
+
+/// A path that was changed in the running /etc.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Edit {
+    /// The path, absolute.
+    pub path: PathBuf,
+    /// `added`, `changed` or `removed`.
+    pub change: &'static str,
+}
+
+impl Outlook {
+    /// The outlook of the system at `root` with these snapshots. Nothing is looked at unless an update is pending
+    /// and something in /etc has changed since.
+    ///
+    /// # Errors
+    /// When one of the two /etc cannot be read.
+    pub fn of(root: &Root, store: &Store, inventory: &Inventory) -> Result<Outlook> {
+        let Some((pending, since)) = pending_since(inventory) else {
+            return Ok(Outlook::default());
+        };
+        let running = beneath::open_root(&root.join(ETC)).context("opening etc")?;
+        if !changed_since(&running, since)? {
+            return Ok(Outlook::default());
+        }
+        match store.etc_layout(pending.id)? {
+            EtcLayout::Plain => lost(running, store, pending, since),
+            _ => Ok(Outlook::default()),
+        }
+    }
+
+    /// Whether there is nothing to tell.
+    #[must_use]
+    pub fn is_clear(&self) -> bool {
+        self.lost.is_empty()
+    }
+
+    /// The sentences for a person, each a line, what they list cut after some.
+    #[must_use]
+    pub fn lines(&self) -> Vec<String> {
+        const SHOWN: usize = 20;
+        let mut lines = Vec::new();
+        if !self.lost.is_empty() {
+            lines.push(
+                "Changed in the running /etc since the update was made; will not be there after the reboot:".into(),
+            );
+        }
+        for edit in self.lost.iter().take(SHOWN) {
+            lines.push(format!("  {} ({})", edit.path.display(), edit.change));
+        }
+        if let Some(more @ 1..) = self.lost.len().checked_sub(SHOWN) {
+            lines.push(format!("  and {more} more; status --json has them all"));
+        }
+        lines
+    }
+}
+
+/// The pending update, and when the first snapshot on the way to it was made from the running system: what was
+/// changed there before is part of it.
+fn pending_since(inventory: &Inventory) -> Option<(&Snapshot, Moment)> {
+    let pending = inventory.pending()?;
+    let first = *inventory.lineage(pending.id, inventory.current?)?.last()?;
+    let since = inventory.get(first)?.subvolume.as_ref()?.created;
+    Some((pending, since))
+}
+
+/// Whether anything at or below the open directory was changed at that moment or later. A removal changes the
+/// directory.
+fn changed_since(dir: impl AsFd, since: Moment) -> Result<bool> {
+    let mut found = Moment::of_change(&nix::sys::stat::fstat(&dir)?) >= since;
+    beneath::walk(dir, Path::new(""), LIMIT, &mut |_, stat| {
+        found |= Moment::of_change(stat) >= since;
+    })
+    .context("looking for changes in etc")?;
+    Ok(found)
+}
+
+/// What differs, less what the update itself did: a change time tells which, since a snapshot keeps them.
+fn lost(
+    running: std::os::fd::OwnedFd,
+    store: &Store,
+    pending: &Snapshot,
+    since: Moment,
+) -> Result<Outlook> {
+    let new = beneath::open_dir(store.open_snapshot(pending.id)?, Path::new(ETC))?;
+    let trees = (Tree::of(new.try_clone()?)?, Tree::of(running.try_clone()?)?);
+    let mut lost = Vec::new();
+    for change in etc::changes(&trees.0, &trees.1)? {
+        let (is_edit, word) = match change.kind {
+            ChangeKind::Added => (moment(&running, &change.path)? >= Some(since), "added"),
+            ChangeKind::Changed => (moment(&running, &change.path)? >= Some(since), "changed"),
+            ChangeKind::Removed => (moment(&new, &change.path)? < Some(since), "removed"),
+        };
+        if is_edit {
+            lost.push(Edit {
+                path: root::inside(&Path::new(ETC).join(change.path)),
+                change: word,
+            });
+        }
+    }
+    Ok(Outlook { lost })
+}
+
+/// When `path` was last changed; `None` when it has gone meanwhile.
+fn moment(dir: impl AsFd, path: &Path) -> Result<Option<Moment>> {
+    let parent = beneath::open_dir(dir, path.parent().unwrap_or(Path::new("")));
+    let stat: Result<FileStat, _> =
+        parent.and_then(|p| beneath::stat_at(p, path.file_name().unwrap_or(OsStr::new("."))));
+    match stat {
+        Err(e) if beneath::is_no_directory(&e) => Ok(None),
+        other => Ok(Some(Moment::of_change(&other?))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_list_is_cut_and_says_so() {
+        let edit = |n| Edit {
+            path: format!("/etc/{n}").into(),
+            change: "added",
+        };
+        let outlook = |count| Outlook {
+            lost: (0..count).map(edit).collect(),
+        };
+        assert!(outlook(0).lines().is_empty() && outlook(0).is_clear());
+        assert_eq!(outlook(20).lines().len(), 21);
+        let lines = outlook(25).lines();
+        assert_eq!(lines.len(), 22);
+        assert!(lines[21].contains("and 5 more"), "{lines:?}");
+    }
+}
