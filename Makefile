@@ -52,7 +52,7 @@ install: build man install-system
 # what a system runs, without the documents: tests put it into their machines, with the programs that BUILT names
 install-system:
 	install -D -m 755 $(BUILT)/$(PROGRAM) $(DESTDIR)$(sbindir)/$(PROGRAM)
-	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service
+	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service units/*.timer
 	install -D -m 755 -t $(DESTDIR)$(snapperplugins) snapper/50-etc
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
 	install -D -m 644 logrotate/$(PROGRAM) $(DESTDIR)$(sysconfdir)/logrotate.d/$(PROGRAM)

@@ -70,6 +70,8 @@ pub(crate) fn program_page() -> String {
     page.table(EXIT);
     page.section("Environment");
     page.table(ENVIRONMENT);
+    page.section("Units");
+    page.table(UNITS);
     page.section("Files");
     page.table(FILES);
     page.section("Examples");
@@ -150,6 +152,23 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "TRANSACTIONAL_UPDATE",
         "Is true for everything that runs inside a transaction. A transaction is not begun where it is set.",
+    ),
+];
+
+const UNITS: &[(&str, &str)] = &[
+    (
+        "transactional-update.timer, transactional-update.service",
+        "Update the system every night as UPDATE_METHOD says, after a cleanup, and reboot as REBOOT_METHOD says when there is \
+         something to switch to. Enable the timer for it.",
+    ),
+    (
+        "transactional-update-cleanup.timer, transactional-update-cleanup.service",
+        "Call cleanup every day.",
+    ),
+    (
+        "transactional-update-boot.service",
+        "Notes after a boot that the snapshot boots, and finishes what a transaction that was cut off left. To be enabled \
+         everywhere.",
     ),
 ];
 

@@ -96,6 +96,9 @@ pub enum Command {
     Up,
     /// Install patches
     Patch,
+    /// Update as UPDATE_METHOD says, beside other commands (for the unit)
+    #[command(hide = true)]
+    Auto,
     /// Run a command in the new snapshot
     Run {
         /// The command and its arguments
@@ -229,7 +232,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
 }
 
 /// The commands that can stand beside others, each with the words that belong to it.
-const CHAINED: [(&str, Extent); 11] = [
+const CHAINED: [(&str, Extent); 12] = [
     ("cleanup", Extent::Name),
     ("cleanup-snapshots", Extent::Name),
     ("cleanup-overlays", Extent::Name),
@@ -237,6 +240,7 @@ const CHAINED: [(&str, Extent); 11] = [
     ("dup", Extent::Name),
     ("up", Extent::Name),
     ("patch", Extent::Name),
+    ("auto", Extent::Name),
     ("run", Extent::Rest),
     ("shell", Extent::Name),
     ("apply", Extent::Name),

@@ -33,6 +33,8 @@ pub(super) enum Plan {
 #[derive(Debug, Default)]
 pub(super) struct Chain {
     cleanup: Cleanup,
+    /// Whether packages are updated as the configuration says.
+    configured: bool,
     steps: Vec<Step>,
     apply: bool,
     reboot: bool,
@@ -80,6 +82,10 @@ impl Chain {
                 self.cleanup.overlays |= !matches!(command, Command::CleanupSnapshots);
                 return Ok(None);
             }
+            Command::Auto => {
+                self.configured = true;
+                return Ok(None);
+            }
             Command::Apply => {
                 self.apply = true;
                 return Ok(None);
@@ -95,6 +101,10 @@ impl Chain {
     }
 
     fn check(&self) -> Result<()> {
+        let is_packages = |step: &Step| matches!(step, Step::Packages(_));
+        if self.configured && self.steps.iter().any(is_packages) {
+            bail!("auto is itself a command for packages, of which a call has one");
+        }
         if let Some(pair) = self
             .steps
             .windows(2)
@@ -129,8 +139,8 @@ impl Chain {
     pub(super) fn go(mut self, session: &Session) -> Result<ExitCode> {
         let system = session.system_to_change()?;
         transaction::not_inside_another()?;
-        if self.is_empty() {
-            self.steps.push(configured(session, &system)?);
+        if self.configured || self.is_empty() {
+            self.steps.insert(0, configured(session, &system)?);
         }
         let lock = system.lock()?;
         if self.cleanup != Cleanup::default() {
@@ -234,7 +244,7 @@ impl Step {
 fn configured(session: &Session, system: &System) -> Result<Step> {
     let method = &system.config.update_method;
     out::say(format_args!(
-        "No command was given; UPDATE_METHOD is {} ({}).",
+        "UPDATE_METHOD is {} ({}).",
         method.value.word(),
         method.origin
     ));

@@ -1,0 +1,100 @@
+//! The units in real boots: the nightly update, with nobody there.
+
+use crate::fx::{Machine, REBOOT};
+
+/// A machine whose snapshot 2 has version 1 of a package of which its repository has version 2. Its timer has last
+/// run two days ago and does not wait for its turn.
+fn machine() -> Machine {
+    let machine = Machine::new();
+    machine.use_repository("v2", &["gpgcheck=0"]);
+    machine.tu("-n pkg install fx-etc-1.0").succeeds();
+    machine.install();
+    machine.prepare(
+        "systemctl enable transactional-update.timer transactional-update-cleanup.timer transactional-update-boot.service
+         mkdir -p /etc/systemd/system/transactional-update.timer.d /var/lib/systemd/timers
+         printf '[Timer]\\nRandomizedDelaySec=0\\nAccuracySec=1ms\\n' > /etc/systemd/system/transactional-update.timer.d/now.conf
+         touch -d '2 days ago' /var/lib/systemd/timers/stamp-transactional-update.timer",
+    );
+    machine
+}
+
+/// Which snapshot runs, the package in it, units that failed.
+const LOOK: &str = "findmnt -n -o FSROOT /; rpm -q fx-etc; systemctl --failed --no-legend";
+/// Waits until the unit has run; a reboot that it asks for comes in between.
+const WAIT: &str = "for i in {1..300}; do [ \"$(systemctl show -P ExecMainExitTimestampMonotonic transactional-update.service)\" = 0 ] || break; sleep 0.1; done
+    systemctl show -P Result transactional-update.service; sleep 2";
+
+#[test]
+fn the_timer_updates_the_machine_which_comes_back_in_the_new_snapshot() {
+    let machine = machine();
+    machine
+        .power_on(&format!(
+            "{LOOK}; {WAIT}; journalctl -b --no-pager -u transactional-update.service"
+        ))
+        .exits(REBOOT)
+        .says("/@/.snapshots/2/snapshot\nfx-etc-1.0-1.noarch\n");
+    let second = "systemctl start transactional-update.service && journalctl -b --no-pager -u transactional-update.service; ls /.snapshots | xargs; sleep 2";
+    machine
+        .power_on(&format!("{LOOK}; {second}"))
+        .exits(0)
+        .says("/@/.snapshots/3/snapshot\nfx-etc-2.0-1.noarch\n")
+        .says("UPDATE_METHOD is dup (default)")
+        .says("Nothing to do")
+        .says("\n1 2 3\n");
+    machine.holds(&[1, 2, 3], 3);
+}
+
+#[test]
+fn the_timer_leaves_a_machine_alone_that_has_nothing_to_update() {
+    let machine = machine();
+    machine.tu("dup").succeeds();
+    machine.prepare("rm -f /run/reboot-needed");
+    machine
+        .power_on(&format!(
+            "{WAIT}; {LOOK}; ls /.snapshots | xargs; test ! -e /run/reboot-needed && echo no wish"
+        ))
+        .exits(0)
+        .says("success\n/@/.snapshots/3/snapshot\nfx-etc-2.0-1.noarch\n1 2 3\nno wish\n");
+}
+
+#[test]
+fn the_unit_updates_as_the_configuration_says_and_a_failure_is_its_failure() {
+    let machine = machine();
+    machine.prepare("echo UPDATE_METHOD=patch > /etc/transactional-update.conf; systemctl disable transactional-update.timer");
+    let run = "systemctl start transactional-update.service; systemctl show -P Result transactional-update.service; journalctl -b --no-pager -u transactional-update.service";
+    machine
+        .power_on(run)
+        .exits(0)
+        .says("success\n")
+        .says("UPDATE_METHOD is patch (/etc/transactional-update.conf:1)");
+    machine.prepare("echo UPDATE_METHOD=newest > /etc/transactional-update.conf");
+    machine
+        .power_on(run)
+        .exits(0)
+        .says("exit-code\n")
+        .says("UPDATE_METHOD does not know this value");
+    machine.holds(&[1, 2], 2);
+}
+
+#[test]
+fn the_clean_up_unit_marks_what_is_old() {
+    let machine = machine();
+    machine.prepare(
+        "systemctl disable transactional-update.timer; sed -i /cleanup/d /.snapshots/1/info.xml",
+    );
+    machine
+        .power_on("systemctl is-active transactional-update-cleanup.timer; systemctl start transactional-update-cleanup.service && grep cleanup /.snapshots/1/info.xml; journalctl -b --no-pager -u transactional-update-cleanup.service")
+        .exits(0)
+        .says("active\n  <cleanup>number</cleanup>\n")
+        .says("Marked for deletion by snapper: #1 (important)");
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_in_the_units() {
+    let machine = machine();
+    let units = "/usr/lib/systemd/system/transactional-update*.{service,timer}";
+    let ran = machine
+        .boot(&format!("systemd-analyze verify --man=no --recursive-errors=no {units} && systemd-analyze calendar daily '*-*-* 23:00:00' >&2"))
+        .succeeds();
+    assert_eq!(ran.stdout, "", "{ran}");
+}
