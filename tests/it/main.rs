@@ -23,3 +23,5 @@ mod root_reboot;
 mod root_refusals;
 mod root_scriptlets;
 mod root_snapper;
+mod root_tukit;
+mod root_tukit_plugins;
