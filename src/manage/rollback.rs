@@ -217,8 +217,7 @@ impl<'s> Made<'s> {
         let id = store.reserve(self.lock, inventory, unfinished)?;
         self.ids.push(id);
         failpoint::hit("rollback-reserved")?;
-        store.create(self.lock, id, of.id)?;
-        store.nest_etc(self.lock, id, of.id, Syncpoint::OfBase)?;
+        store.create(self.lock, id, of.id, Syncpoint::OfBase)?;
         if read_only {
             store.set_read_only(self.lock, id, true)?;
         }

@@ -27,15 +27,9 @@ pub fn etc_of_created(system: &System, id: SnapshotId) -> Result<()> {
     if system.store.open_etc(source.id)?.is_none() {
         return Ok(());
     }
-    let read_only = snapshot.subvolume.as_ref().is_some_and(|s| s.read_only);
-    if read_only {
-        system.store.set_read_only(&lock, id, false)?;
-    }
-    let made = transaction::nest_etc(system, &lock, id, source.id, inventory.current);
-    if read_only {
-        system.store.set_read_only(&lock, id, true)?;
-    }
-    made
+    let syncpoint = transaction::syncpoint(system, source.id, inventory.current)?;
+    let store = &system.store;
+    Ok(store.nest_etc_in_sealed(&lock, id, source.id, syncpoint)?)
 }
 
 /// Deletes the /etc of snapshot `id`, which snapper is about to delete.

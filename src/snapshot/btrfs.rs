@@ -162,6 +162,19 @@ pub(super) fn set_read_only(fd: impl AsFd, read_only: bool) -> io::Result<()> {
     check(unsafe { sys::btrfs_util_set_subvolume_read_only_fd(fd.as_fd().as_raw_fd(), read_only) })
 }
 
+/// Whether a subvolume has the read-only property.
+///
+/// # Errors
+/// As BTRFS_IOC_SUBVOL_GETFLAGS gives them.
+pub(super) fn is_read_only(fd: impl AsFd) -> io::Result<bool> {
+    let mut read_only = false;
+    // SAFETY: an open descriptor and a valid out pointer.
+    check(unsafe {
+        sys::btrfs_util_get_subvolume_read_only_fd(fd.as_fd().as_raw_fd(), &raw mut read_only)
+    })?;
+    Ok(read_only)
+}
+
 /// Id of the default subvolume.
 ///
 /// # Errors

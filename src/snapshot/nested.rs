@@ -115,6 +115,27 @@ impl Store {
         nested(etc, SYNCPOINT).doing(|| format!("opening the syncpoint of snapshot {id}"))
     }
 
+    /// As [`Store::nest_etc`], for a snapshot that another program made and that may be read-only; it is so again
+    /// afterwards. Nobody is told of that.
+    ///
+    /// # Errors
+    /// As there, and when the property cannot be set.
+    pub fn nest_etc_in_sealed(
+        &self,
+        lock: &WriteLock,
+        id: SnapshotId,
+        base: SnapshotId,
+        syncpoint: Syncpoint,
+    ) -> Result<(), Failure> {
+        let doing = || format!("making snapshot {id} read-write for its etc");
+        let snapshot = self.open_snapshot(id)?;
+        let was_read_only = btrfs::is_read_only(&snapshot).doing(doing)?;
+        btrfs::set_read_only(&snapshot, false).doing(doing)?;
+        let nested = self.nest_etc(lock, id, base, syncpoint);
+        btrfs::set_read_only(&snapshot, was_read_only).doing(doing)?;
+        nested
+    }
+
     /// Gives the new snapshot `id` the nested /etc of its base, when that has one, with a syncpoint.
     ///
     /// # Errors
@@ -158,34 +179,32 @@ impl Store {
         fs::replace(&file, format!("{compare_with}\n").as_bytes()).doing(doing)
     }
 
-    /// Deletes the subvolumes that belong to /etc of snapshot `id`, innermost first. Afterwards the snapshot has
-    /// no /etc: this is for one that is about to be deleted.
+    /// Deletes the subvolumes that belong to /etc of snapshot `id`, innermost first, for a program that is about to
+    /// delete the snapshot and can only do that to one without.
     ///
     /// # Errors
-    /// The first step that failed.
+    /// The first step that failed, as `ENOTEMPTY` where /etc holds another subvolume.
     pub fn unnest_etc(&self, _lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
         let doing = || format!("deleting the etc of snapshot {id}");
         let snapshot = self.open_snapshot(id)?;
         let Some(etc) = nested(&snapshot, ETC).doing(doing)? else {
             return Ok(());
         };
-        self.unseal(id).doing(doing)?;
+        unseal(&snapshot, &etc).doing(doing)?;
         if nested(&etc, SYNCPOINT).doing(doing)?.is_some() {
             btrfs::delete(&etc, SYNCPOINT).doing(doing)?;
-            failpoint::hit("unnested-syncpoint").doing(doing)?;
         }
-        btrfs::delete(&snapshot, ETC).doing(doing)?;
-        failpoint::hit("unnested-etc").doing(doing)
+        btrfs::delete(&snapshot, ETC).doing(doing)
     }
 
-    /// Makes snapshot `id`, when there is one, and its nested /etc read-write: nothing can be taken out of a
-    /// subvolume that is not.
-    pub(super) fn unseal(&self, id: SnapshotId) -> io::Result<()> {
+    /// Deletes the nested /etc of snapshot `id`, when there is one, with everything in it.
+    pub(super) fn drop_etc(&self, id: SnapshotId) -> io::Result<()> {
         if let Some(snapshot) = nested(beneath::open_root(&self.dir(id))?, SUBVOLUME)?
             && let Some(etc) = nested(&snapshot, ETC)?
         {
-            btrfs::set_read_only(&snapshot, false)?;
-            btrfs::set_read_only(&etc, false)?;
+            unseal(&snapshot, &etc)?;
+            btrfs::delete_recursively(&snapshot, ETC)?;
+            failpoint::hit("deleted-etc")?;
         }
         Ok(())
     }
@@ -238,6 +257,12 @@ fn layout(is_dir: bool, inode: u64, is_overlay: bool, mounted: Option<&Mount>) -
         _ if inode == SUBVOLUME_ROOT => EtcLayout::Nested,
         _ => EtcLayout::Plain,
     }
+}
+
+/// Makes both read-write: nothing can be taken out of a subvolume that is not.
+fn unseal(snapshot: impl AsFd, etc: impl AsFd) -> io::Result<()> {
+    btrfs::set_read_only(snapshot, false)?;
+    btrfs::set_read_only(etc, false)
 }
 
 /// Opens the subvolume `name` in `dir`; `None` when there is none: nothing, or an ordinary directory.

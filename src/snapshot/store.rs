@@ -12,7 +12,9 @@ use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat2};
 
 use super::search::{Subvolume, Subvolumes};
-use super::{Event, Info, Inventory, Metadata, Plugins, Snapshot, SnapshotId, btrfs, info};
+use super::{
+    Event, Info, Inventory, Metadata, Plugins, Snapshot, SnapshotId, Syncpoint, btrfs, info,
+};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, Failure, Root, beneath, failpoint, out};
 
@@ -321,17 +323,18 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the subvolume of the reserved number `id` as a snapshot of `base`, read-write and without what is
-    /// nested in it ([`Store::nest_etc`]); on disk when this returns. It is in the quota group that snapper's
-    /// configuration names, when that exists.
+    /// Makes the subvolume of the reserved number `id` as a snapshot of `base`, read-write, and in it /etc with
+    /// `syncpoint` where that is a subvolume of its own; on disk when this returns. It is in the quota group that
+    /// snapper's configuration names, when that exists.
     ///
     /// # Errors
     /// As BTRFS_IOC_SNAP_CREATE_V2.
     pub fn create(
         &self,
-        _lock: &WriteLock,
+        lock: &WriteLock,
         id: SnapshotId,
         base: SnapshotId,
+        syncpoint: Syncpoint,
     ) -> Result<(), Failure> {
         let doing = || format!("creating snapshot {id} of snapshot {base}");
         let source = self.open_snapshot(base)?;
@@ -349,6 +352,7 @@ impl Store {
             }
             other => other.doing(doing)?,
         }
+        self.nest_etc(lock, id, base, syncpoint)?;
         self.plugins.after(Event::Create, id);
         Ok(())
     }
@@ -373,7 +377,6 @@ impl Store {
             ));
         }
         self.mark_unfinished(lock, id);
-        self.unnest_etc(lock, id)?;
         self.delete(lock, id)?;
         let highest = |n: fs::DirEntry| {
             n.file_name()
@@ -421,7 +424,7 @@ impl Store {
         if is_there {
             self.plugins.before(Event::Delete, id);
         }
-        self.unseal(id).doing(doing)?;
+        self.drop_etc(id).doing(doing)?;
         match btrfs::delete_recursively(&parent, SUBVOLUME) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             other => other.doing(doing)?,

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail};
 
 use super::{System, unchanged};
 use crate::snapshot::{EtcLayout, SnapshotId, Syncpoint};
-use crate::sys::lock::WriteLock;
 
 /// Refuses a base whose /etc would not be part of the new snapshot.
 ///
@@ -47,24 +46,20 @@ fn left_out(id: SnapshotId) -> String {
     )
 }
 
-/// Gives the new snapshot `id` the nested /etc of `base`, when that has one, and notes what to merge into it at
-/// its first boot.
+/// What the nested /etc of a new snapshot of `base` is to be compared with at its first boot.
 ///
 /// # Errors
-/// The first step that failed.
-pub fn nest(
-    system: &System,
-    lock: &WriteLock,
-    id: SnapshotId,
+/// When that of the base cannot be read.
+pub fn syncpoint(
+    _system: &System,
     base: SnapshotId,
     current: Option<SnapshotId>,
-) -> Result<()> {
-    let syncpoint = match current {
+) -> Result<Syncpoint> {
+    Ok(match current {
         Some(current) if base == current => Syncpoint::OfNew(current),
         // what was changed in the running /etc since the base was made is merged in at the boot all the same
         _ => Syncpoint::OfBase,
-    };
-    Ok(system.store.nest_etc(lock, id, base, syncpoint)?)
+    })
 }
 
 /// Whether /etc of snapshot `id`, where it is a subvolume, has the content of that of `base`.

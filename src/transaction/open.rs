@@ -123,8 +123,8 @@ impl<'s> Open<'s> {
         let created = failpoint::hit("reserved")
             .map_err(Error::from)
             .and_then(|()| {
-                system.store.create(lock, id, base.id)?;
-                etc::nest(system, lock, id, base.id, inventory.current)?;
+                let syncpoint = etc::syncpoint(system, base.id, inventory.current)?;
+                system.store.create(lock, id, base.id, syncpoint)?;
                 Ok(failpoint::hit("created")?)
             });
         match created {

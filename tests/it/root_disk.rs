@@ -386,8 +386,7 @@ const ELSEWHERE: &[&str] = &[
     "resumed",
     "nested-etc",
     "nested-syncpoint",
-    "unnested-syncpoint",
-    "unnested-etc",
+    "deleted-etc",
     "shown",
     "entry-back",
 ];
