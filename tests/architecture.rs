@@ -80,7 +80,9 @@ fn sources() -> Vec<Source> {
             let path = entry.expect("src is readable").path();
             if path.is_dir() {
                 pending.push(path);
-            } else if path.extension().is_some_and(|e| e == "rs") {
+            } else if path.extension().is_some_and(|e| e == "rs")
+                && path.file_name().is_some_and(|n| n != "tests.rs")
+            {
                 let text = fs::read_to_string(&path).expect("a source is text");
                 let rel = path.strip_prefix(&root).expect("below src");
                 let module = rel

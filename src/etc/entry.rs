@@ -35,6 +35,19 @@ impl Entry {
         self.kind() == SFlag::S_IFREG
     }
 
+    pub(super) fn is_link(&self) -> bool {
+        self.kind() == SFlag::S_IFLNK
+    }
+
+    /// Permission bits, with those above `0o777`.
+    pub(super) fn mode(&self) -> u32 {
+        self.stat.st_mode & 0o7777
+    }
+
+    pub(super) fn mtime(&self) -> (i64, i64) {
+        (self.stat.st_mtime, self.stat.st_mtime_nsec)
+    }
+
     pub(super) fn xattrs(&self) -> io::Result<Xattrs> {
         xattr::all(&self.fd)
     }

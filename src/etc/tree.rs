@@ -3,11 +3,9 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 
@@ -19,8 +17,8 @@ pub const SYNCPOINT: &str = "etc.syncpoint";
 /// File at the top of a syncpoint that names the snapshot whose /etc it was.
 pub const COMPARE_WITH: &str = "transactional-update.comparewith";
 
-/// Entries of one directory that are looked at; more is refused, so that no tree takes the memory of the machine.
-const MOST_NAMES: usize = 1_000_000;
+/// File at the top of a syncpoint that has been merged and is about to go.
+pub(super) const MERGED: &str = ".merged.tu-new";
 
 /// A directory, opened. Every path is relative to it; no link is followed, and mount points and nested subvolumes
 /// are not entered.
@@ -37,6 +35,12 @@ pub(super) enum Found {
     Foreign,
     /// A directory, file, link, FIFO or device.
     Here(Entry),
+}
+
+impl Found {
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self, Found::Absent)
+    }
 }
 
 impl Tree {
@@ -57,6 +61,11 @@ impl Tree {
         Ok(Tree { root, device })
     }
 
+    /// The directory itself.
+    pub(super) fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+
     pub(super) fn find(&self, path: &Path) -> io::Result<Found> {
         let fd = match beneath::open_entry(&self.root, path) {
             Err(e) => match e.raw_os_error().map(Errno::from_raw) {
@@ -75,6 +84,17 @@ impl Tree {
         })
     }
 
+    /// Whether this is a base that has been merged, and of which a part may be gone already.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.is_used(Path::new(MERGED))
+    }
+
+    /// Whether anything is there, also what is not merged.
+    pub(super) fn is_used(&self, path: &Path) -> bool {
+        beneath::open_entry(&self.root, path).is_ok()
+    }
+
     /// The names in the directory `path`, without what is never merged; none when it is no directory.
     pub(super) fn names(&self, path: &Path, into: &mut BTreeSet<OsString>) -> io::Result<()> {
         let fd = match beneath::open_dir(&self.root, path) {
@@ -84,23 +104,42 @@ impl Tree {
             },
             Ok(fd) => fd,
         };
-        for entry in Dir::from_fd(fd)?.iter() {
-            let entry = entry?;
-            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        for name in beneath::names(fd)? {
             let is_top = path.as_os_str().is_empty();
-            if name == "." || name == ".." || (is_top && is_ours(name)) {
-                continue;
-            }
-            into.insert(name.to_owned());
-            if into.len() > MOST_NAMES {
-                return Err(io::Error::new(
-                    io::ErrorKind::FileTooLarge,
-                    format!("more than {MOST_NAMES} entries"),
-                ));
+            if !(is_top && is_ours(&name)) {
+                into.insert(name);
             }
         }
         Ok(())
     }
+}
+
+/// Whether two objects, and what they hold when they are directories, are the same, times aside.
+pub(super) fn same_trees(
+    (a, a_path, a_entry): (&Tree, &Path, &Entry),
+    (b, b_path, b_entry): (&Tree, &Path, &Entry),
+) -> io::Result<bool> {
+    if !a_entry.same(b_entry)? {
+        return Ok(false);
+    }
+    if !a_entry.is_dir() {
+        return Ok(true);
+    }
+    let mut names = BTreeSet::new();
+    a.names(a_path, &mut names)?;
+    b.names(b_path, &mut names)?;
+    for name in names {
+        let (a_path, b_path) = (a_path.join(&name), b_path.join(&name));
+        let same = match (a.find(&a_path)?, b.find(&b_path)?) {
+            (Found::Here(x), Found::Here(y)) => same_trees((a, &a_path, &x), (b, &b_path, &y))?,
+            (Found::Absent, Found::Absent) => true,
+            _ => false,
+        };
+        if !same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// What belongs to the merge itself, at the top of a tree.

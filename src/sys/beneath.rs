@@ -4,7 +4,7 @@
 //! RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, then calls on descriptors. [`resolve`] is the one exception: it
 //! reads, never writes, and follows links as a process chrooted there would.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
@@ -221,6 +221,91 @@ pub fn remove(dir: impl AsFd, rel: &Path) -> io::Result<()> {
         Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
         Err(e) => Err(e.into()),
     }
+}
+
+/// Removes `rel` below `dir` and, of a directory, everything in it. Missing already is fine. What is mounted
+/// there is not entered and makes it fail; a nested subvolume that is empty in the end is removed.
+///
+/// # Errors
+/// As [`open_dir`] and unlinkat(2); what was removed before stays removed.
+pub fn remove_all(dir: impl AsFd, rel: &Path) -> io::Result<()> {
+    let parent = match open_dir(dir, rel.parent().unwrap_or(Path::new(""))) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    let name = rel
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    let is_dir = match stat_at(&parent, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => kind(&other?) == SFlag::S_IFDIR,
+    };
+    if !is_dir {
+        return unlink(&parent, name, false);
+    }
+    // paths instead of open directories: however deep it is, few descriptors are open
+    let mut pending = vec![PathBuf::from(name)];
+    while let Some(path) = pending.last().cloned() {
+        let subdirs = remove_files(&parent, &path)?;
+        if subdirs.is_empty() {
+            unlink(&parent, path.as_os_str(), true)?;
+            pending.pop();
+        }
+        pending.extend(subdirs);
+    }
+    Ok(())
+}
+
+/// Removes what is no directory from the directory `rel`; returns the paths of the directories in it.
+fn remove_files(dir: &OwnedFd, rel: &Path) -> io::Result<Vec<PathBuf>> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    let entries = openat(dir, rel, flags, resolve)?;
+    let mut subdirs = Vec::new();
+    for name in names(entries.try_clone()?)? {
+        match stat_at(&entries, &name) {
+            Ok(stat) if kind(&stat) == SFlag::S_IFDIR => subdirs.push(rel.join(name)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Ok(_) => unlink(&entries, &name, false)?,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(subdirs)
+}
+
+fn unlink(dir: impl AsFd, name: &OsStr, is_dir: bool) -> io::Result<()> {
+    let flag = match is_dir {
+        true => UnlinkatFlags::RemoveDir,
+        false => UnlinkatFlags::NoRemoveDir,
+    };
+    match unlinkat(dir, name, flag) {
+        Ok(()) | Err(Errno::ENOENT) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// The names in an open directory, without `.` and `..`.
+///
+/// # Errors
+/// The error of getdents(2); `FileTooLarge` when there are so many that they would take the memory of the machine.
+pub fn names(dir: OwnedFd) -> io::Result<Vec<OsString>> {
+    const MOST: usize = 1_000_000;
+    let mut found = Vec::new();
+    for entry in Dir::from_fd(dir)?.iter() {
+        let entry = entry?;
+        if !is_dots(entry.file_name()) {
+            found.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+        }
+        if found.len() > MOST {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("more than {MOST} entries in a directory"),
+            ));
+        }
+    }
+    Ok(found)
 }
 
 /// lstat(2) of one name in an open directory.

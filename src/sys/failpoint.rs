@@ -2,10 +2,13 @@
 //!
 //! `TU_FAILPOINTS="name=action,…"` in the environment of root: `error` returns an error there, `kill` ends
 //! the process at once as SIGKILL does, `sleep:MS` waits, `touch:FILE` leaves a file so that a test knows the
-//! point was reached. Steps that change state call [`hit`] by name.
+//! point was reached. `name@3=action` means the third time that the process gets there. Steps that change state call
+//! [`hit`] by name.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// The variable that arms failpoints.
@@ -22,12 +25,30 @@ pub fn hit(name: &str) -> io::Result<()> {
     if !nix::unistd::Uid::effective().is_root() {
         return Ok(());
     }
-    for (point, action) in armed.split(',').filter_map(|item| item.split_once('=')) {
+    let items = armed.split(',').filter_map(|item| item.split_once('='));
+    let mut times = None;
+    for (point, action) in items {
+        let (point, only) = match point.split_once('@') {
+            Some((point, number)) => (point, number.parse().ok()),
+            None => (point, None),
+        };
         if point == name {
-            act(name, action)?;
+            let times = *times.get_or_insert_with(|| count(name));
+            if only.is_none_or(|only: u64| only == times) {
+                act(name, action)?;
+            }
         }
     }
     Ok(())
+}
+
+/// How often the process has been at this point, now included.
+fn count(name: &str) -> u64 {
+    static TIMES: Mutex<BTreeMap<String, u64>> = Mutex::new(BTreeMap::new());
+    let mut times = TIMES.lock().unwrap_or_else(|e| e.into_inner());
+    let times = times.entry(name.to_owned()).or_default();
+    *times += 1;
+    *times
 }
 
 fn act(name: &str, action: &str) -> io::Result<()> {

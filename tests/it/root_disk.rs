@@ -389,6 +389,13 @@ const ELSEWHERE: &[&str] = &[
     "deleted-etc",
     "shown",
     "entry-back",
+    "etc-step",
+    "etc-written",
+    "etc-made",
+    "etc-exchanged",
+    "etc-applied",
+    "etc-marked",
+    "etc-forgetting",
 ];
 
 #[test]
