@@ -18,6 +18,7 @@ mod run;
 mod session;
 mod snapper_plugin;
 mod status;
+pub mod sync_etc;
 pub mod tukit;
 mod words;
 
