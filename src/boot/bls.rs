@@ -88,7 +88,10 @@ impl Bls {
     }
 
     fn install(&self) -> Result<(), String> {
-        sdbootutil::add_kernels(self.number)?;
+        // going back to what is there needs no room
+        if self.all_kernels(&self.entries()?).is_err() {
+            sdbootutil::add_kernels(self.number)?;
+        }
         if self.entries()?.iter().any(|e| self.is_stale(e)) {
             sdbootutil::clean_up(self.number)?;
         }
@@ -118,11 +121,19 @@ impl Bls {
             return Err(format!("the default entry {id} boots another system"));
         }
         self.whole(default)?;
-        let lacks = |k: &&Kernel| {
-            let has = |e: &Entry| e.boots(&self.path) && e.version() == Some(k.version.as_ref());
-            !entries.iter().any(has)
+        if all_kernels {
+            self.all_kernels(&entries)?;
+        }
+        Ok(())
+    }
+
+    /// Shows that each kernel of the snapshot has an entry whose files are whole.
+    fn all_kernels(&self, entries: &[Entry]) -> Result<(), String> {
+        let has = |k: &Kernel, e: &Entry| {
+            e.boots(&self.path) && e.version() == Some(k.version.as_ref()) && self.whole(e).is_ok()
         };
-        match self.kernels.iter().find(lacks).filter(|_| all_kernels) {
+        let mut kernels = self.kernels.iter();
+        match kernels.find(|k| !entries.iter().any(|e| has(k, e))) {
             Some(kernel) => Err(format!("the kernel {} has no entry", kernel.version)),
             None => Ok(()),
         }

@@ -76,6 +76,15 @@ whole() {
   [ -s $e$i ] || { echo "no initrd $i"; exit 93; }; }
 calls() { grep -v '^is-bootable\|^get-default' /run/sdbootutil.calls; }
 entries() { ls /boot/efi/loader/entries | xargs; }
+tu() { transactional-update "$@"; }
+state() { # default subvolume, default entry without what is the same in all, snapshots that are marked as unproved
+  local m=$(cd /.snapshots; grep -l tu-unproved */info.xml | xargs -r dirname)
+  echo "$(next) $(sed -n 's/^default fx-6.4.0-\(.*\)-default-\(.*\).conf/\1@\2/p' /boot/efi/loader/loader.conf)${m:+ unproved $m}"; }
+save() { mkdir -p /run/esp; cp -a /boot/efi/. /run/esp/; }
+reset() { # what was there when `save` was called, and snapshot 1 alone
+  btrfs subvolume set-default $(btrfs inspect-internal rootid /) /.snapshots; local n
+  for n in 2 3 4; do [ ! -e /.snapshots/$n ] || { btrfs -q subvolume delete /.snapshots/$n/snapshot; rm -r /.snapshots/$n; }; done
+  find /boot/efi -mindepth 1 -delete 2>/dev/null; cp -a /run/esp/. /boot/efi/; }
 "#;
 
 #[test]
@@ -244,11 +253,239 @@ fn hostile(with_plugin: bool) {
         ));
         ran.exits(1)
             .says(says)
-            .does_not_say("99")
+            .does_not_say("not allowed")
             .does_not_say("stays until");
         bls.holds_nothing_new();
     }
     bls.boot(&format!("transactional-update run {UPDATE}"))
         .succeeds();
     bls.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
+}
+
+/// Points of a switch at which it is cut off, and what there is then: default subvolume, `kernel@snapshot` of the
+/// default entry, marks; and what there is after the next boot, when sdbootutil works and when it does not.
+const CUTS: &[[&str; 4]] = &[
+    ["final-info", "1 1@1 unproved 2", "1 1@1", "1 1@1"],
+    ["before-set-default", "1 1@1 unproved 2", "1 1@1", "1 1@1"],
+    ["after-set-default", "2 1@1 unproved 2", "2 2@2", "1 1@1"],
+    ["committed", "2 1@1 unproved 2", "2 2@2", "1 1@1"],
+    ["told", "2 2@2 unproved 2", "2 2@2", "1 1@1"],
+    ["shown", "2 2@2 unproved 2", "2 2@2", "1 1@1"],
+];
+
+/// Cuts a switch off at each point, lets `then` go on, and compares the states before and after that.
+#[track_caller]
+fn cut_everywhere(
+    with_plugin: bool,
+    then: &str,
+    after: impl Fn(&[&'static str; 4]) -> &'static str,
+) {
+    let bls = Bls::new(with_plugin);
+    let mut script = "tu -q boot-complete; save\n".to_owned();
+    let mut wanted = String::new();
+    for cut in CUTS {
+        let [point, mut before, ..] = *cut;
+        if !with_plugin && point == "told" {
+            before = "2 1@1 unproved 2"; // nobody was told who could do it
+        }
+        script += &format!(
+            "text=$(TU_FAILPOINTS={point}=kill tu run {UPDATE} 2>&1); [ $? = 137 ] || echo \"{point}: $text\"
+             echo \"{point}: $(state)\"
+             [ $(next) = 1 ] || tu status | grep -q 'default 2, not known to be bootable' || tu status
+             {{ {then}; }} >&2; echo \"{point}: $(state)\"; whole; reset\n"
+        );
+        wanted += &format!("{point}: {before}\n{point}: {}\n", after(cut));
+    }
+    let ran = bls.boot(&script).succeeds();
+    assert_eq!(ran.stdout, wanted, "{ran}");
+    bls.holds_nothing_new();
+}
+
+#[test]
+fn a_switch_that_was_cut_off_is_completed_by_the_next_boot() {
+    std::thread::scope(|scope| {
+        for with_plugin in [true, false] {
+            scope.spawn(move || {
+                cut_everywhere(with_plugin, "tu boot-complete || exit 90", |c| c[2])
+            });
+        }
+    });
+}
+
+#[test]
+fn a_switch_that_was_cut_off_is_undone_when_it_cannot_be_completed() {
+    for hostile in ["is-bootable=fail", "is-bootable=hang"] {
+        let then = format!("FX_SDB={hostile} tu boot-complete || exit 90");
+        cut_everywhere(true, &then, |c| c[3]);
+    }
+    let then = "FX_SDB='add-all-kernels=fail' tu discard || exit 90";
+    cut_everywhere(false, then, |c| match c[0] {
+        "shown" => "1 1@1", // whole already, and then dropped
+        _ => c[3],
+    });
+}
+
+#[test]
+fn completing_a_switch_can_itself_be_cut_off() {
+    let works = ["told", "shown"].map(|p| format!("TU_FAILPOINTS={p}=kill tu boot-complete"));
+    for again in works {
+        cut_everywhere(
+            true,
+            &format!("{again}; tu boot-complete || exit 90"),
+            |c| c[2],
+        );
+    }
+    // on its way back, and then with a tool that works again
+    let again = "TU_FAILPOINTS=entry-back=kill FX_SDB=is-bootable=fail tu boot-complete; tu boot-complete || exit 90";
+    cut_everywhere(true, again, |c| c[2]);
+}
+
+#[test]
+fn the_next_command_completes_a_switch_and_builds_upon_it() {
+    let bls = Bls::new(true);
+    let cut = format!("TU_FAILPOINTS=committed=kill tu -q run {UPDATE}; tu run touch /usr/new");
+    bls.boot(&cut)
+        .succeeds()
+        .says("Snapshot 2 is the next system: a switch that was cut off is complete")
+        .says("Base: #2");
+    bls.holds(&[1, 2, 3], 3, &format!("fx-{NEW}-3.conf"));
+    let cut = "TU_FAILPOINTS=committed=kill tu -q run touch /usr/newer; FX_SDB=is-bootable=fail tu boot-complete; state";
+    bls.boot(cut)
+        .succeeds()
+        .says("3 2@3\n")
+        .says("what booted before is the next one again");
+    bls.holds(&[1, 2, 3, 4], 3, &format!("fx-{NEW}-3.conf"));
+}
+
+#[test]
+fn a_running_system_is_not_gone_back_from_by_itself() {
+    let bls = Bls::new(true);
+    bls.boot(&format!(
+        "TU_FAILPOINTS=told=kill tu -q run {UPDATE}; state"
+    ))
+    .says("2 2@2 unproved 2\n");
+    bls.boot("FX_SDB=is-bootable=fail tu boot-complete; state")
+        .succeeds()
+        .says("2 2@2 unproved 2\n")
+        .says("it is not known to be bootable");
+    bls.boot("tu boot-complete; state")
+        .succeeds()
+        .says("2 2@2\n");
+    bls.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
+}
+
+#[test]
+fn when_going_back_fails_too_both_causes_are_told_and_the_next_command_goes_on() {
+    let bls = Bls::new(true);
+    let hostile = "FX_SDB='is-bootable=fail set-default=fail'";
+    let ran = bls.boot(&format!(
+        "{hostile} tu run {UPDATE}; code=$?; state; tu status >&2; exit $code"
+    ));
+    ran.exits(1)
+        .says("`sdbootutil is-bootable 2` failed with status 1")
+        .says("`sdbootutil set-default fx-6.4.0-1-default-1.conf` failed with status 1")
+        .says("snapshot 2 stays until the next command has gone back")
+        .says("1 2@2 unproved 2\n");
+    // still broken: nothing is made worse
+    bls.boot("FX_SDB=set-default=fail tu -q boot-complete; state")
+        .says("1 2@2 unproved 2\n")
+        .says("the boot entry could not be put back");
+    bls.boot("tu -q boot-complete; state")
+        .succeeds()
+        .says("1 1@1\n");
+    bls.holds(&[1, 2], 1, &format!("fx-{OLD}-1.conf"));
+}
+
+#[test]
+fn going_back_and_dropping_an_update_switch_the_entry_too() {
+    for with_plugin in [true, false] {
+        let bls = Bls::new(with_plugin);
+        let script = format!(
+            "tu -q run {UPDATE}; state; tu rollback; state; tu rollback 2; state; tu -q discard; state; entries"
+        );
+        let ran = bls.boot(&script).succeeds();
+        assert_eq!(
+            ran.stdout,
+            format!("2 2@2\n1 1@1\n2 2@2\n1 1@1\nfx-{OLD}-1.conf\n"),
+            "{ran}"
+        );
+        bls.holds_nothing_new();
+        let hostile = "FX_SDB='is-bootable=fail' ";
+        let script = format!(
+            "tu -q run {UPDATE}; for words in rollback discard; do {hostile} tu $words; [ $? = 1 ] || exit 98; state; done"
+        );
+        let ran = bls.boot(&script).succeeds();
+        assert_eq!(ran.stdout, "2 2@2\n2 2@2\n", "{ran}");
+        bls.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
+    }
+}
+
+#[test]
+fn a_writable_copy_gets_an_entry_and_goes_when_it_cannot() {
+    let bls = Bls::of(Variant::RwSqlite, true, 8192);
+    bls.boot(&format!("tu -q run {UPDATE}")).succeeds();
+    let failed =
+        bls.boot("FX_SDB=is-bootable=fail tu rollback 1; code=$?; state; entries; exit $code");
+    failed.exits(1).says("2 2@2\n");
+    bls.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
+    bls.boot("tu rollback 1")
+        .succeeds()
+        .says("a read-write copy of #1");
+    bls.holds(&[1, 2, 3, 4], 4, &format!("fx-{OLD}-4.conf"));
+}
+
+#[test]
+fn an_esp_without_room_is_refused_before_any_work_with_the_bytes_that_are_missing() {
+    let bls = Bls::new(true);
+    let script = r"head -c $(( $(df -B1 --output=avail /boot/efi | tail -1) - 300000 )) /dev/zero > /boot/efi/fill
+        tu -n pkg install fx-etc; code=$?; df -B1 --output=avail /boot/efi | tail -1; cat /run/sdbootutil.calls; exit $code";
+    let ran = bls
+        .boot(script)
+        .exits(1)
+        .says("/boot/efi has no room for another kernel and initrd");
+    let number = |before: &str| -> u64 {
+        let text = ran.stderr.split_once(before).unwrap().0;
+        text.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    let (needed, missing) = (number(" bytes are needed"), number(" bytes are missing"));
+    let free: u64 = ran
+        .stdout
+        .trim()
+        .parse()
+        .expect("only the free bytes: sdbootutil was not called");
+    assert!(needed > 600 << 10 && needed == free + missing, "{ran}");
+    bls.holds_nothing_new();
+    // what adds no kernel needs next to nothing
+    bls.boot("tu -q run touch /usr/new").succeeds();
+    bls.holds(&[1, 2], 2, &format!("fx-{OLD}-2.conf"));
+}
+
+#[test]
+fn an_esp_that_sdbootutil_can_make_room_on_is_no_reason_to_refuse() {
+    let bls = Bls::of(Variant::RoSqlite, true, 1400);
+    bls.boot(&format!("tu -q run {UPDATE}")).succeeds();
+    // the kernel of snapshot 1 stays for nobody but a snapshot that neither runs nor boots next
+    let third = UPDATE
+        .replace("6.4.0-2", "6.4.0-3")
+        .replace("6.4.0-1", "6.4.0-2");
+    bls.boot(&format!(
+        "df -B1 --output=avail /boot/efi >&2; tu run {third} && entries"
+    ))
+    .succeeds()
+    .says("fx-6.4.0-2-default-2.conf fx-6.4.0-3-default-3.conf\n");
+    bls.holds(&[1, 2, 3], 3, "fx-6.4.0-3-default-3.conf");
+}
+
+#[test]
+fn a_system_without_its_esp_or_that_does_not_run_is_refused() {
+    let bls = Bls::new(true);
+    bls.0
+        .boot("transactional-update run true")
+        .exits(1)
+        .says("no partition with boot loader entries")
+        .says("/boot/efi; mount the ESP");
+    bls.0.outside("$TU --root $FX_ROOT run true").exits(1).says(
+        "boots by entries on its ESP; what boots next there can only be changed while it runs",
+    );
+    bls.holds_nothing_new();
 }
