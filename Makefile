@@ -45,13 +45,14 @@ man: deps
 install: build man install-system
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 target/man/*.8
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man5 target/man/*.5
-	install -D -m 644 target/man/$(PROGRAM).bash $(DESTDIR)$(prefix)/share/bash-completion/completions/$(PROGRAM)
-	install -D -m 644 target/man/_$(PROGRAM) $(DESTDIR)$(prefix)/share/zsh/site-functions/_$(PROGRAM)
-	install -D -m 644 target/man/$(PROGRAM).fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$(PROGRAM).fish
+	for p in $(PROGRAM) tukit; do \
+	  install -D -m 644 target/man/$$p.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/$$p && \
+	  install -D -m 644 target/man/_$$p $(DESTDIR)$(prefix)/share/zsh/site-functions/_$$p && \
+	  install -D -m 644 target/man/$$p.fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$$p.fish || exit 1; done
 
 # what a system runs, without the documents: tests put it into their machines, with the programs that BUILT names
 install-system:
-	install -D -m 755 $(BUILT)/$(PROGRAM) $(DESTDIR)$(sbindir)/$(PROGRAM)
+	install -D -m 755 -t $(DESTDIR)$(sbindir) $(BUILT)/$(PROGRAM) $(BUILT)/tukit
 	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service units/*.timer
 	install -D -m 755 -t $(DESTDIR)$(snapperplugins) snapper/50-etc
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf

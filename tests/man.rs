@@ -2,15 +2,15 @@
 //! on the way, and that nothing is described that does not exist.
 
 #[allow(dead_code)] // its `main` writes the files
-#[path = "../examples/man.rs"]
+#[path = "../examples/man/main.rs"]
 mod man;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use transactional_update::cli::args;
-use transactional_update::config::{KEYS, Values};
+use transactional_update::cli;
+use transactional_update::config::{File, KEYS, Values};
 
 /// The text of a page without the language of man(7), as lines; a heading of a paragraph begins with `>`.
 fn plain(page: &str) -> Vec<String> {
@@ -97,8 +97,23 @@ fn defined(
     }
 }
 
-fn definition() -> (BTreeSet<String>, BTreeSet<String>) {
-    let mut command = args::command();
+/// The programs: the page, the definition of the command line, and the program itself.
+fn programs() -> [(Vec<String>, clap::Command, &'static str); 2] {
+    [
+        (
+            plain(&man::program_page()),
+            cli::args::command(),
+            env!("CARGO_BIN_EXE_transactional-update"),
+        ),
+        (
+            plain(&man::tukit::program_page()),
+            cli::tukit::args::command(),
+            env!("CARGO_BIN_EXE_tukit"),
+        ),
+    ]
+}
+
+fn definition(mut command: clap::Command) -> (BTreeSet<String>, BTreeSet<String>) {
     command.build();
     let (mut commands, mut options) = (BTreeSet::new(), BTreeSet::new());
     defined(&command, "", &mut commands, &mut options);
@@ -107,63 +122,97 @@ fn definition() -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[test]
 fn the_page_has_every_option_and_no_other() {
-    let page = plain(&man::program_page());
-    let mut described = options_in(&headings(&section(&page, "COMMANDS")));
-    described.extend(options_in(&headings(&section(&page, "OPTIONS"))));
-    assert_eq!(described, definition().1);
+    for (page, command, _) in programs() {
+        let mut described = options_in(&headings(&section(&page, "COMMANDS")));
+        described.extend(options_in(&headings(&section(&page, "OPTIONS"))));
+        assert_eq!(described, definition(command).1);
+    }
 }
 
 #[test]
 fn the_page_has_every_visible_command_and_no_other() {
-    let page = plain(&man::program_page());
     let is_word = |w: &&str| w.starts_with(|c: char| c.is_ascii_lowercase());
-    let commands = headings(&section(&page, "COMMANDS"));
-    let commands = commands.iter().filter(|h| !h.starts_with('-'));
-    let described: BTreeSet<String> = commands
-        .map(|h| {
-            h.split(' ')
-                .take_while(is_word)
-                .collect::<Vec<_>>()
-                .join(" ")
-        })
-        .collect();
-    assert_eq!(described, definition().0);
+    for (page, command, _) in programs() {
+        let commands = headings(&section(&page, "COMMANDS"));
+        let commands = commands.iter().filter(|h| !h.starts_with('-'));
+        let described: BTreeSet<String> = commands
+            .map(|h| {
+                h.split(' ')
+                    .take_while(is_word)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect();
+        assert_eq!(described, definition(command).0);
+    }
 }
 
 #[test]
 #[allow(clippy::disallowed_methods)] // tests start programs as a person does
 fn what_the_program_says_of_itself_is_in_the_page() {
-    let page = plain(&man::program_page()).join("\n");
-    let out = std::process::Command::new(env!("CARGO_BIN_EXE_transactional-update"))
-        .arg("--help")
-        .output()
-        .unwrap();
-    let help = String::from_utf8(out.stdout).unwrap();
-    let words = help
-        .split([' ', '\n', ',', '[', '='])
-        .filter(|w| w.starts_with("--") || (w.len() == 2 && w.starts_with('-')));
-    let commands = help
-        .lines()
-        .skip_while(|l| *l != "Commands:")
-        .skip(1)
-        .take_while(|l| !l.is_empty());
-    let commands: Vec<&str> = commands
-        .filter_map(|l| l.split_whitespace().next())
-        .collect();
-    assert!(commands.len() > 8, "{help}");
-    for word in words.chain(commands) {
-        assert!(page.contains(word), "{word} of --help is not in the page");
+    for (page, _, program) in programs() {
+        let page = page.join("\n");
+        let out = std::process::Command::new(program)
+            .arg("--help")
+            .output()
+            .unwrap();
+        let help = String::from_utf8(out.stdout).unwrap();
+        let words = help
+            .split([' ', '\n', ',', '[', '='])
+            .filter(|w| w.starts_with("--") || (w.len() == 2 && w.starts_with('-')));
+        let commands = help
+            .lines()
+            .skip_while(|l| *l != "Commands:")
+            .skip(1)
+            .take_while(|l| !l.is_empty());
+        let commands: Vec<&str> = commands
+            .filter_map(|l| l.split_whitespace().next())
+            .collect();
+        assert!(commands.len() > 8, "{help}");
+        for word in words.chain(commands) {
+            assert!(page.contains(word), "{word} of --help is not in the page");
+        }
     }
 }
 
 #[test]
 fn the_examples_of_the_page_are_understood() {
-    let examples = headings(&section(&plain(&man::program_page()), "EXAMPLES"));
+    let [(page, ..), (tukit, ..)] = programs();
+    let words = |example: &str| -> Vec<_> { example.split_whitespace().map(Into::into).collect() };
+    let examples = headings(&section(&page, "EXAMPLES"));
     assert!(examples.len() > 3);
     for example in examples {
-        let parsed = args::parse(example.split_whitespace().map(Into::into));
+        let parsed = cli::args::parse(words(&example));
         assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
     }
+    let examples = headings(&section(&tukit, "EXAMPLES"));
+    assert!(examples.len() > 3);
+    for example in examples {
+        let parsed = cli::tukit::args::parse(words(&example));
+        assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+    }
+}
+
+/// The stages that src/transaction names are those of the page.
+#[test]
+fn the_page_of_tukit_has_every_stage_of_plugins_and_no_other() {
+    let page = plain(&man::tukit::program_page());
+    let described: BTreeSet<String> = headings(&section(&page, "PLUGINS"))
+        .iter()
+        .filter_map(|h| h.split(' ').next().map(str::to_owned))
+        .collect();
+    let mut called = BTreeSet::new();
+    for step in ["execute", "callExt"] {
+        called.extend(["pre", "post"].map(|when| format!("{step}-{when}")));
+    }
+    for file in ["open", "park", "plugins"] {
+        let path = format!("{}/src/transaction/{file}.rs", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(path).unwrap();
+        let literals = text.split('"').skip(1).step_by(2);
+        let stages = literals.filter(|l| l.ends_with("-pre") || l.ends_with("-post"));
+        called.extend(stages.map(str::to_owned));
+    }
+    assert_eq!(described, called);
 }
 
 #[test]
@@ -188,16 +237,22 @@ fn the_page_has_every_environment_variable_that_the_program_reads_and_no_other()
     assert_eq!(described, read);
 }
 
+/// The pages of the configuration files.
+fn configuration() -> [(Vec<String>, File); 2] {
+    [
+        (plain(&man::configuration_page()), File::TransactionalUpdate),
+        (plain(&man::tukit::configuration_page()), File::Tukit),
+    ]
+}
+
 #[test]
-fn the_page_of_the_configuration_has_every_key_in_its_file_and_no_other() {
-    let page = plain(&man::configuration_page());
-    for title in ["transactional-update.conf", "tukit.conf"] {
-        let lines = section(&page, &format!("KEYS OF {}", title.to_uppercase()));
-        let described: Vec<String> = headings(&lines)
+fn the_page_of_a_configuration_file_has_each_of_its_keys_and_no_other() {
+    for (page, file) in configuration() {
+        let described: Vec<String> = headings(&section(&page, "KEYS"))
             .into_iter()
             .filter(|h| h.ends_with('='))
             .collect();
-        let known = KEYS.iter().filter(|k| k.file.name() == title);
+        let known = KEYS.iter().filter(|k| k.file == file);
         let known: Vec<String> = known
             .map(|k| format!("{}{}=", k.name, if k.is_list() { "[]" } else { "" }))
             .collect();
@@ -207,8 +262,10 @@ fn the_page_of_the_configuration_has_every_key_in_its_file_and_no_other() {
 
 #[test]
 fn each_key_is_described_with_its_values_and_its_default() {
-    let page = plain(&man::configuration_page());
+    let pages = configuration();
     for key in KEYS {
+        let page = pages.iter().find(|(_, file)| *file == key.file);
+        let (page, _) = page.unwrap();
         let brackets = if key.is_list() { "[]" } else { "" };
         let heading = format!("> {}{brackets}=", key.name);
         let block = page.iter().skip_while(|l| **l != heading).skip(1);
@@ -254,9 +311,15 @@ fn each_key_is_described_with_its_values_and_its_default() {
 
 #[test]
 fn the_pages_hold_nothing_that_the_reader_of_pages_would_not_show() {
-    for page in [man::program_page(), man::configuration_page()] {
+    for (name, page) in [
+        ("transactional-update", man::program_page()),
+        ("transactional-update.conf", man::configuration_page()),
+        ("tukit", man::tukit::program_page()),
+        ("tukit.conf", man::tukit::configuration_page()),
+    ] {
+        let name = name.replace('-', "\\-");
         assert!(
-            page.contains("\n.SH NAME\ntransactional\\-update"),
+            page.contains(&format!("\n.SH NAME\n{name} \\- ")),
             "the index of pages needs the name right below its heading"
         );
         let known = [".TH", ".SH", ".TP", ".PP", ".RS", ".RE", ".ie", ".el"];

@@ -53,7 +53,7 @@ pub struct Options {
     /// The same as behind `snapshots`
     #[arg(short, long, value_name = "FIELD,...", value_delimiter = ',', value_parser = field)]
     pub fields: Vec<Field>,
-    /// Where to tell what happens: the terminal, the log and the journal (default: all)
+    /// Where to tell what happens: console, or syslog for log file and journal (default: both)
     #[arg(
         short,
         long,
@@ -235,7 +235,8 @@ pub enum Command {
     },
     /// List the snapshots
     Snapshots {
-        /// What to print of each, in this order (default: number)
+        /// What to print of each, in this order: number (default), default, active, date, description, type,
+        /// cleanup, userdata, user, config, subvolume
         #[arg(short, long, value_name = "FIELD,...", value_delimiter = ',', value_parser = field)]
         fields: Vec<Field>,
     },
@@ -253,8 +254,11 @@ pub fn command() -> clap::Command {
     Cli::command()
 }
 
-/// Understands a command line.
-pub(super) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
+/// Understands a command line, with the name of the program as its first word.
+///
+/// # Errors
+/// What is wrong with it; also when only help was asked for.
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Cli, clap::Error> {
     let cli = Cli::try_parse_from(normalize(words))?;
     if cli.options.version {
         return Ok(Cli {

@@ -1,0 +1,252 @@
+//! Writes the manual pages and the completions of the shells: `cargo run --example man -- OUTDIR`.
+//!
+//! Both come from the definitions that the programs themselves use, so that they cannot differ from them.
+
+pub(crate) mod page;
+pub(crate) mod tukit;
+
+use std::path::Path;
+use std::{env, fs, io};
+
+use clap::Command;
+use clap_complete::Shell;
+use transactional_update::cli;
+use transactional_update::config::{File, KEYS};
+
+use self::page::Page;
+
+const NAME: &str = "transactional-update";
+
+fn main() -> io::Result<()> {
+    let out = env::args_os()
+        .nth(1)
+        .ok_or_else(|| io::Error::other("usage: man OUTDIR"))?;
+    let out = Path::new(&out);
+    fs::create_dir_all(out)?;
+    for (file, page) in [
+        ("transactional-update.8", program_page()),
+        ("transactional-update.conf.5", configuration_page()),
+        ("tukit.8", tukit::program_page()),
+        ("tukit.conf.5", tukit::configuration_page()),
+    ] {
+        fs::write(out.join(file), page)?;
+    }
+    completions(out, NAME, cli::args::command())?;
+    completions(out, "tukit", cli::tukit::args::command())
+}
+
+fn completions(out: &Path, name: &str, mut command: Command) -> io::Result<()> {
+    for (shell, file) in [
+        (Shell::Bash, format!("{name}.bash")),
+        (Shell::Zsh, format!("_{name}")),
+        (Shell::Fish, format!("{name}.fish")),
+    ] {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut command, name, &mut script);
+        fs::write(out.join(file), script)?;
+    }
+    Ok(())
+}
+
+/// transactional-update(8).
+pub(crate) fn program_page() -> String {
+    let mut command = cli::args::command();
+    command.build();
+    let mut page = Page::new(NAME, 8);
+    page.name("transactional-update - update the system in a new snapshot, and switch to it with the next boot");
+    page.synopsis(NAME, &["[OPTIONS]", "[COMMAND [ARGUMENTS]...]"]);
+    page.section("Description");
+    for paragraph in DESCRIPTION {
+        page.text(paragraph);
+    }
+    page.section("Commands");
+    for sub in command.get_subcommands().filter(|c| !c.is_hide_set()) {
+        page.command(sub, "");
+    }
+    page.item("-h, --help", "Each command prints its help with this.");
+    page.section("Options")
+        .text("They stand anywhere in the line, but what follows run and pkg belongs to those.");
+    page.options(&command);
+    page.section("Exit status");
+    page.table(EXIT);
+    page.section("Environment");
+    page.table(ENVIRONMENT);
+    page.section("Units");
+    page.table(UNITS);
+    page.section("Files");
+    page.table(FILES);
+    page.section("Examples");
+    page.table(EXAMPLES);
+    page.section("See also")
+        .text("transactional-update.conf(5), tukit(8), tukit.conf(5), snapper(8), zypper(8), btrfs-subvolume(8)");
+    page.render()
+}
+
+/// transactional-update.conf(5).
+pub(crate) fn configuration_page() -> String {
+    let mut page = Page::new("transactional-update.conf", 5);
+    page.name("transactional-update.conf - how the system is updated");
+    page.section("Synopsis");
+    page.table(CONFIGURATION_FILES);
+    page.section("Description");
+    for paragraph in CONFIGURATION {
+        page.text(paragraph);
+    }
+    page.section("Keys");
+    for key in KEYS.iter().filter(|k| k.file == File::TransactionalUpdate) {
+        page.key(key);
+    }
+    page.section("Examples");
+    page.table(CONFIGURATION_EXAMPLES);
+    page.section("See also")
+        .text("transactional-update(8), tukit.conf(5)");
+    page.render()
+}
+
+const DESCRIPTION: &[&str] = &[
+    "A command that changes the system makes a btrfs snapshot of it, works there, and makes the snapshot what boots next. \
+     The running system stays as it is. When anything fails, also by a loss of power, the snapshot goes away and the next boot \
+     is the one it would have been: either all of a change is there, or nothing of it.",
+    "A change that is made before the reboot builds upon the one that waits for it, so nothing is lost when there are several. \
+     The snapshot that is built upon is named at the beginning.",
+    "Commands that change the system can be chained: those that work in the new snapshot are one transaction, packages first whatever the \
+     order in which they were typed; cleanup comes before it, apply and reboot after it and only when it changed something. Without a command, \
+     what UPDATE_METHOD in the configuration says is done.",
+    "The root must be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
+     the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \
+     the new system runs, and is told at the end. /var/cache and /var/log are live.",
+];
+
+const EXIT: &[(&str, &str)] = &[
+    ("0", "It is done, or there was nothing to do."),
+    (
+        "1",
+        "It failed, and nothing was changed. Also when the command line was not understood.",
+    ),
+    (
+        "other",
+        "The status of the command that run or shell started; nothing was changed.",
+    ),
+];
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "TU_CONFFILE",
+        "Is read instead of /etc/transactional-update.conf and must exist.",
+    ),
+    (
+        "TU_CONFFILESYSTEM",
+        "Is read instead of /usr/etc/transactional-update.conf and must exist.",
+    ),
+    (
+        "TU_LOCKFILE",
+        "The lock file; takes precedence over LOCKFILE in tukit.conf.",
+    ),
+    ("TU_LOGFILE", "The log file."),
+    (
+        "TRANSACTIONAL_UPDATE",
+        "Is true for everything that runs inside a transaction. A transaction is not begun where it is set.",
+    ),
+];
+
+const UNITS: &[(&str, &str)] = &[
+    (
+        "transactional-update.timer, transactional-update.service",
+        "Update the system every night as UPDATE_METHOD says, after a cleanup, and reboot as REBOOT_METHOD says when there is \
+         something to switch to. Enable the timer for it.",
+    ),
+    (
+        "transactional-update-cleanup.timer, transactional-update-cleanup.service",
+        "Call cleanup every day.",
+    ),
+    (
+        "transactional-update-boot.service",
+        "Notes after a boot that the snapshot boots, and finishes what a transaction that was cut off left. To be enabled \
+         everywhere.",
+    ),
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "/etc/transactional-update.conf, /etc/tukit.conf",
+        "The configuration, see transactional-update.conf(5) and tukit.conf(5).",
+    ),
+    (
+        "/.snapshots/N/snapshot",
+        "The snapshots. Beside each is its info.xml with what snapper shows of it.",
+    ),
+    (
+        "/var/log/transactional-update.log",
+        "The log. The journal has it, too, under the identifier transactional-update.",
+    ),
+    (
+        "/var/lib/transactional-update/history.jsonl",
+        "One JSON object for each change: when, what, and what came of it.",
+    ),
+    (
+        "/run/reboot-needed",
+        "How the system has to be restarted for what waits: soft-reboot, kexec or reboot.",
+    ),
+];
+
+const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "transactional-update dup",
+        "Upgrades everything, without questions.",
+    ),
+    (
+        "transactional-update dup shell",
+        "Upgrades everything and opens a shell in the result, before it becomes the next system.",
+    ),
+    (
+        "transactional-update pkg install vim ./own.rpm",
+        "Installs a package and a local file.",
+    ),
+    (
+        "transactional-update --drop-if-no-change run sed -i s/a/b/ /etc/foo.conf",
+        "Edits a file of the next system.",
+    ),
+    (
+        "transactional-update discard",
+        "Drops what waits for the next boot.",
+    ),
+    (
+        "transactional-update rollback last",
+        "Goes back to the system that ran before this one.",
+    ),
+    (
+        "transactional-update status --json",
+        "Tells a program what runs and what boots next.",
+    ),
+    (
+        "transactional-update --root /mnt rollback 41",
+        "Mends a system that does not boot, from a rescue system that has it mounted at /mnt.",
+    ),
+];
+
+const CONFIGURATION_FILES: &[(&str, &str)] = &[
+    (
+        "/etc/transactional-update.conf, /etc/transactional-update.conf.d/*.conf",
+        "Of the administrator.",
+    ),
+    (
+        "/usr/etc/transactional-update.conf, /usr/etc/transactional-update.conf.d/*.conf",
+        "Of the distribution.",
+    ),
+];
+
+const CONFIGURATION: &[&str] = &[
+    CONFIGURATION_FORM,
+    "First the file in /usr/etc is read, then its drop-ins, then the file in /etc, then its drop-ins. What is read later wins. A drop-in in \
+     /etc replaces one of the same name in /usr/etc.",
+];
+
+/// What both configuration files have in common.
+pub(crate) const CONFIGURATION_FORM: &str = "Each line sets a key to a value, which may stand in quotes; lines that begin with # are \
+     comments. The files are data and are never run as a shell script. A value that is not understood is an error that names the file and \
+     the line; a key that is not known is a warning.";
+
+const CONFIGURATION_EXAMPLES: &[(&str, &str)] = &[(
+    "/etc/transactional-update.conf.d/release.conf",
+    "UPDATE_METHOD=up",
+)];
