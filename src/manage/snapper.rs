@@ -29,7 +29,8 @@ pub fn etc_of_created(system: &System, id: SnapshotId) -> Result<()> {
     }
     let syncpoint = transaction::syncpoint(system, source.id, inventory.current)?;
     let store = &system.store;
-    Ok(store.nest_etc_in_sealed(&lock, id, source.id, syncpoint)?)
+    store.nest_etc_in_sealed(&lock, id, source.id, syncpoint)?;
+    transaction::catch_up(system, id, source.id, syncpoint)
 }
 
 /// Deletes the /etc of snapshot `id`, which snapper is about to delete.

@@ -1,14 +1,14 @@
 //! What the next system will not have of the /etc that runs.
 
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::sys::stat::FileStat;
 use serde::Serialize;
 
-use crate::etc::{self, ChangeKind, Tree};
+use crate::etc::{self, ChangeKind, Conflict, Plan, Tree, Trees};
 use crate::snapshot::{EtcLayout, Inventory, Moment, Snapshot, Store};
 use crate::sys::{Root, beneath, root};
 
@@ -21,6 +21,17 @@ const LIMIT: usize = 1_000_000;
 pub struct Outlook {
     /// Changes that will not be there after the reboot, because nothing merges them.
     pub lost: Vec<Edit>,
+    /// What the update changed as well: its version will count.
+    pub conflicts: Vec<Clash>,
+}
+
+/// A path that the update changed, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Clash {
+    /// The path, absolute.
+    pub path: PathBuf,
+    /// What becomes of the running version, for people.
+    pub outcome: String,
 }
 
 /// A path that was changed in the running /etc.
@@ -48,6 +59,7 @@ impl Outlook {
         }
         match store.etc_layout(pending.id)? {
             EtcLayout::Plain => lost(running, store, pending, since),
+            EtcLayout::Nested => conflicts(running, store, inventory, pending),
             _ => Ok(Outlook::default()),
         }
     }
@@ -55,27 +67,38 @@ impl Outlook {
     /// Whether there is nothing to tell.
     #[must_use]
     pub fn is_clear(&self) -> bool {
-        self.lost.is_empty()
+        self.lost.is_empty() && self.conflicts.is_empty()
     }
 
     /// The sentences for a person, each a line, what they list cut after some.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        const SHOWN: usize = 20;
-        let mut lines = Vec::new();
-        if !self.lost.is_empty() {
-            lines.push(
-                "Changed in the running /etc since the update was made; will not be there after the reboot:".into(),
-            );
-        }
-        for edit in self.lost.iter().take(SHOWN) {
-            lines.push(format!("  {} ({})", edit.path.display(), edit.change));
-        }
-        if let Some(more @ 1..) = self.lost.len().checked_sub(SHOWN) {
-            lines.push(format!("  and {more} more; status --json has them all"));
-        }
-        lines
+        let edit = |edit: &Edit| format!("{} ({})", edit.path.display(), edit.change);
+        let lost = list(
+            "Changed in the running /etc since the update was made; will not be there after the reboot:",
+            self.lost.iter().map(edit),
+        );
+        let clashes = list(
+            "Changed in the running /etc and by the update; after the reboot:",
+            self.conflicts.iter().map(|clash| clash.outcome.clone()),
+        );
+        [lost, clashes].concat()
     }
+}
+
+/// Lines below a title; none without any.
+fn list(title: &str, entries: impl ExactSizeIterator<Item = String>) -> Vec<String> {
+    const SHOWN: usize = 20;
+    let mut lines = Vec::new();
+    let more = entries.len().saturating_sub(SHOWN);
+    if entries.len() > 0 {
+        lines.push(title.to_owned());
+    }
+    lines.extend(entries.take(SHOWN).map(|entry| format!("  {entry}")));
+    if more > 0 {
+        lines.push(format!("  and {more} more; status --json has them all"));
+    }
+    lines
 }
 
 /// The pending update, and when the first snapshot on the way to it was made from the running system: what was
@@ -99,12 +122,7 @@ fn changed_since(dir: impl AsFd, since: Moment) -> Result<bool> {
 }
 
 /// What differs, less what the update itself did: a change time tells which, since a snapshot keeps them.
-fn lost(
-    running: std::os::fd::OwnedFd,
-    store: &Store,
-    pending: &Snapshot,
-    since: Moment,
-) -> Result<Outlook> {
+fn lost(running: OwnedFd, store: &Store, pending: &Snapshot, since: Moment) -> Result<Outlook> {
     let new = beneath::open_dir(store.open_snapshot(pending.id)?, Path::new(ETC))?;
     let trees = (Tree::of(new.try_clone()?)?, Tree::of(running.try_clone()?)?);
     let mut lost = Vec::new();
@@ -121,7 +139,41 @@ fn lost(
             });
         }
     }
-    Ok(Outlook { lost })
+    Ok(Outlook {
+        lost,
+        ..Outlook::default()
+    })
+}
+
+/// What the merge at the first boot of `pending` will find changed on both sides, as things stand.
+fn conflicts(
+    running: OwnedFd,
+    store: &Store,
+    inventory: &Inventory,
+    pending: &Snapshot,
+) -> Result<Outlook> {
+    let (Some(base), Some(theirs)) = (
+        store.open_syncpoint(pending.id)?,
+        store.open_etc(pending.id)?,
+    ) else {
+        return Ok(Outlook::default());
+    };
+    if store.compare_with(pending.id)? != inventory.current {
+        return Ok(Outlook::default());
+    }
+    let trees = Trees {
+        base: Tree::of(base)?,
+        ours: Tree::of(running)?,
+        theirs: Tree::of(theirs)?,
+    };
+    let clash = |conflict: &Conflict| Clash {
+        path: root::inside(&Path::new(ETC).join(&conflict.path)),
+        outcome: conflict.to_string(),
+    };
+    Ok(Outlook {
+        conflicts: Plan::of(&trees)?.conflicts().iter().map(clash).collect(),
+        ..Outlook::default()
+    })
 }
 
 /// When `path` was last changed; `None` when it has gone meanwhile.
@@ -147,6 +199,7 @@ mod tests {
         };
         let outlook = |count| Outlook {
             lost: (0..count).map(edit).collect(),
+            conflicts: Vec::new(),
         };
         assert!(outlook(0).lines().is_empty() && outlook(0).is_clear());
         assert_eq!(outlook(20).lines().len(), 21);

@@ -5,7 +5,9 @@ use std::os::fd::OwnedFd;
 use anyhow::{Context, Result, bail};
 
 use super::{System, unchanged};
+use crate::etc::{Plan, Tree, Trees};
 use crate::snapshot::{EtcLayout, SnapshotId, Syncpoint};
+use crate::sys::out;
 
 /// Refuses a base whose /etc would not be part of the new snapshot.
 ///
@@ -46,20 +48,59 @@ fn left_out(id: SnapshotId) -> String {
     )
 }
 
-/// What the nested /etc of a new snapshot of `base` is to be compared with at its first boot.
+/// What the nested /etc of a new snapshot of `base` is to be compared with at its first boot, when `current` runs.
 ///
 /// # Errors
 /// When that of the base cannot be read.
 pub fn syncpoint(
-    _system: &System,
+    system: &System,
     base: SnapshotId,
     current: Option<SnapshotId>,
 ) -> Result<Syncpoint> {
-    Ok(match current {
-        Some(current) if base == current => Syncpoint::OfNew(current),
-        // what was changed in the running /etc since the base was made is merged in at the boot all the same
-        _ => Syncpoint::OfBase,
-    })
+    let Some(current) = current else {
+        return Ok(Syncpoint::OfBase);
+    };
+    if base == current {
+        return Ok(Syncpoint::OfNew(current));
+    }
+    let waits = match system.store.open_syncpoint(base)? {
+        Some(of_base) => !Tree::of(of_base)?.is_merged(),
+        None => false,
+    };
+    if waits && system.store.compare_with(base)? == Some(current) {
+        return Ok(Syncpoint::OfRunning(current));
+    }
+    Ok(Syncpoint::OfBase)
+}
+
+/// Takes what was changed in the running /etc since the pending `base` was made over into the new snapshot `id`,
+/// so that what runs there sees it; what the update changed as well is told.
+///
+/// # Errors
+/// When one of the three states cannot be read, or the new one not be written.
+pub fn catch_up(system: &System, id: SnapshotId, base: SnapshotId, to: Syncpoint) -> Result<()> {
+    let store = &system.store;
+    let (Syncpoint::OfRunning(_), Some(base), Some(ours), Some(theirs)) = (
+        to,
+        store.open_syncpoint(base)?,
+        store.open_syncpoint(id)?,
+        store.open_etc(id)?,
+    ) else {
+        return Ok(());
+    };
+    let trees = Trees {
+        base: Tree::of(base)?,
+        ours: Tree::of(ours)?,
+        theirs: Tree::of(theirs)?,
+    };
+    let plan = Plan::of(&trees)?;
+    plan.apply(&trees).with_context(|| {
+        format!("taking the changes of the running etc over into snapshot {id}")
+    })?;
+    for conflict in plan.conflicts() {
+        out::warn(format_args!("in the etc of snapshot {id}: {conflict}"));
+    }
+    Ok(())
 }
 
 /// Whether /etc of snapshot `id`, where it is a subvolume, has the content of that of `base`.

@@ -21,7 +21,7 @@ mod switch;
 mod unchanged;
 
 pub use base::{Base, BaseError, BasePolicy, Reason, choose};
-pub use etc::syncpoint;
+pub use etc::{catch_up, syncpoint};
 pub use hidden::HiddenFile;
 pub use open::{Open, Options, mark_booted};
 pub use plugins::{PluginError, Step, before_reboot};

@@ -125,6 +125,7 @@ impl<'s> Open<'s> {
             .and_then(|()| {
                 let syncpoint = etc::syncpoint(system, base.id, inventory.current)?;
                 system.store.create(lock, id, base.id, syncpoint)?;
+                etc::catch_up(system, id, base.id, syncpoint)?;
                 Ok(failpoint::hit("created")?)
             });
         match created {

@@ -63,6 +63,47 @@ fn a_second_transaction_before_the_reboot_is_still_compared_with_the_running_sys
 }
 
 #[test]
+fn a_second_transaction_sees_what_was_changed_in_the_running_etc_meanwhile() {
+    let machine = machine();
+    let script = "for f in mine both gone; do echo old > /etc/$f; done
+         transactional-update -q run sh -c 'echo update > /etc/both; echo update > /etc/new' || exit
+         echo edited > /etc/mine; echo edited > /etc/both; rm /etc/gone
+         transactional-update run sh -c 'cat /etc/mine /etc/both /etc/both.rpmsave /etc/new; ls /etc/gone; :' || exit
+         point 3; cd /.snapshots/3/snapshot/etc/etc.syncpoint; cat mine both; ls new gone";
+    let ran = machine.boot(&format!("{LOOK}{script}")).exits(2);
+    assert_eq!(
+        ran.stdout, "edited\nupdate\nedited\nupdate\n1\nedited\nedited\n",
+        "{ran}"
+    );
+    ran.says(
+        "\"both\" was changed on both sides: the new version stays, yours is \"both.rpmsave\"",
+    );
+    machine.holds(&[1, 2, 3], 3);
+}
+
+#[test]
+fn a_second_transaction_that_cannot_take_the_running_etc_over_leaves_nothing() {
+    let machine = machine();
+    let script = "nested > /run/before; transactional-update -q run touch /etc/new; nested > /run/one; echo edited > /etc/mine
+         for action in error kill; do TU_FAILPOINTS=etc-step=$action transactional-update -q run true 2>/dev/null; echo $?; done
+         transactional-update -q status >&2; transactional-update -q rollback; nested | diff /run/one -; ls /.snapshots | xargs";
+    shows(&machine, script, &["1", "137", "1 2"]);
+}
+
+#[test]
+fn what_both_sides_changed_is_foreseen_at_the_end_of_a_transaction_and_in_the_status() {
+    let machine = machine();
+    let script = "echo old > /etc/both; echo old > /etc/mine
+         transactional-update run sh -c 'echo update > /etc/both; touch /run/go; sleep .5' 2>&1 & sleep .3; echo edited > /etc/both; wait $!
+         transactional-update status > /run/first; echo edited > /etc/mine; transactional-update status | diff /run/first - && cat /run/first";
+    let ran = machine.boot(script).succeeds();
+    let foreseen = "Changed in the running /etc and by the update; after the reboot:
+  \"both\" was changed on both sides: the new version stays, yours is \"both.rpmsave\"\n";
+    assert_eq!(ran.stdout.matches(foreseen).count(), 2, "{ran}");
+    ran.does_not_say("will not be there after the reboot");
+}
+
+#[test]
 fn a_snapshot_that_is_not_the_running_one_brings_its_own_etc_and_is_compared_with_nothing() {
     let machine = machine();
     machine.tu("-q run touch /etc/second").succeeds();

@@ -568,7 +568,7 @@ fn status_as_json_tells_what_runs_and_what_boots_next() {
     let expected = json!({
         "schema": 1, "booted": 1, "current": 1, "default": 3, "next": 3, "reboot_needed": true,
         "pending": {"snapshot": 3, "since": null, "lineage": [3, 1]},
-        "in_progress": [9], "open": [], "kept": [2], "etc": {"lost": []}, "attention": [],
+        "in_progress": [9], "open": [], "kept": [2], "etc": {"lost": [], "conflicts": []}, "attention": [],
     });
     assert_eq!(status, expected);
 }
