@@ -73,6 +73,36 @@ fn a_transaction_is_made_step_by_step_on_a_read_write_system() {
 }
 
 #[test]
+fn a_transaction_is_made_step_by_step_where_etc_is_a_subvolume() {
+    step_by_step(Variant::NestedSqlite);
+    let machine = Machine::of(Variant::NestedSqlite);
+    let script = "tukit open; tukit call 2 sh -c 'echo new > /etc/one; touch /usr/one'
+         tukit call 2 sh -c 'touch /var/cache/begun; sleep 1000' & p=$!
+         until_there /var/cache/begun; kill -KILL $(pgrep -x tukit); exits 137 wait $p; transactional-update boot-complete
+         exits 137 env TU_FAILPOINTS=synced=kill tukit close 2; tukit callext 2 sh -c 'echo two >> {}/etc/one'
+         tukit close 2; there; tukit -d open; tukit call 3 true; tukit close 3; there
+         tukit -d open; tukit call 3 touch /etc/three; tukit close 3; there; tukit open; tukit abort 4; there";
+    let ran = boot(&machine, script).succeeds();
+    let there: Vec<&str> = ran
+        .stdout
+        .lines()
+        .filter(|l| l.starts_with("there"))
+        .collect();
+    assert_eq!(
+        there,
+        [
+            "there: 1 2 default 2",
+            "there: 1 2 default 2",
+            "there: 1 2 3 default 3",
+            "there: 1 2 3 default 3"
+        ],
+        "{ran}"
+    );
+    let look = "transactional-update -q rollback 2; cat /.snapshots/2/snapshot/etc/one; ls /.snapshots/3/snapshot/etc/three; btrfs subvolume list / | grep -c 'snapshots/4'";
+    machine.boot(look).says("new\ntwo\n").says("etc/three\n0\n");
+}
+
+#[test]
 fn recovery_leaves_an_open_transaction_which_is_called_and_closed_after_it() {
     let machine = Machine::new();
     boot(
@@ -388,6 +418,27 @@ fn rollback_goes_to_a_snapshot_by_number() {
         .says("there: 1 2 default 2")
         .says("Snapshot 1 is the next system.")
         .says("there: 1 2 default 1");
+}
+
+#[test]
+fn reboot_takes_the_method_that_is_named_or_auto_and_not_that_of_the_configuration() {
+    let machine = Machine::new();
+    machine.prepare(
+        r#"printf '#!/bin/bash\necho "systemctl $*" >> /run/calls\n[ "$*" = reboot ] || [ "$*" = soft-reboot ] || exit 99\n' > /usr/sbin/systemctl
+           chmod 755 /usr/sbin/systemctl; echo REBOOT_METHOD=kured > /etc/transactional-update.conf"#,
+    );
+    let script = "tukit reboot none; test ! -e /run/reboot-required; test ! -e /run/calls
+         tukit reboot kured; ls /run/reboot-required
+         tukit reboot; tukit reboot auto; tukit reboot systemd
+         tukit -q execute sh -c 'echo soft-reboot > /run/reboot-needed'; tukit -o REBOOT_ALLOW_SOFT_REBOOT=yes reboot systemd
+         cat /run/calls; exits 1 tukit reboot now";
+    let ran = boot(&machine, script).succeeds();
+    assert_eq!(
+        ran.stdout,
+        "/run/reboot-required\nsystemctl reboot\nsystemctl reboot\nsystemctl reboot\nsystemctl soft-reboot\n",
+        "{ran}"
+    );
+    ran.says("invalid value 'now'");
 }
 
 #[test]
