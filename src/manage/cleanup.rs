@@ -36,7 +36,7 @@ pub fn cleanup(system: &System, lock: &WriteLock) -> Result<Cleaned> {
         signal::check()?;
         system
             .store
-            .write_info(lock, deletable.id(), deletable.info())?;
+            .modify(lock, deletable.id(), deletable.info())?;
         failpoint::hit("cleanup-marked")?;
     }
     Ok(Cleaned::Marked(plan))

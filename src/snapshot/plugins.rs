@@ -21,6 +21,8 @@ use crate::sys::{Root, out};
 /// The variable that tells a plugin of ours that it is we who call it, and not a snapper that works by itself.
 pub const CALLER_VARIABLE: &str = "TU_SNAPPER_PLUGINS";
 const DIRECTORY: &str = "usr/lib/snapper/plugins";
+/// The plugin of this project, also in its older form: it does for snapper what we do ourselves.
+const OWN: &str = "50-etc";
 const GRUB: &str = "grub";
 const ROLLBACK: &str = "rollback";
 
@@ -177,7 +179,7 @@ impl Plugins {
     }
 }
 
-/// Names that begin with a digit, in the order of their bytes; none where there is no such directory.
+/// Names that begin with a digit, but our own, in the order of their bytes; none where there is no such directory.
 fn names(dir: &Path) -> io::Result<Vec<OsString>> {
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -186,7 +188,7 @@ fn names(dir: &Path) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     for entry in entries {
         let name = entry?.file_name();
-        if name.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+        if name.as_bytes().first().is_some_and(u8::is_ascii_digit) && name != OWN {
             names.push(name);
         }
     }
@@ -203,13 +205,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_with_a_digit_are_plugins_and_their_order_is_that_of_the_bytes() {
+    fn only_names_with_a_digit_but_our_own_are_plugins_and_their_order_is_that_of_the_bytes() {
         let dir = tempfile::tempdir().unwrap();
         for name in ["50-etc", "10-a", "5", "grub", ".1", "10-a.rpmnew"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let order = names(dir.path()).unwrap();
-        assert_eq!(order, ["10-a", "10-a.rpmnew", "5", "50-etc"]);
+        assert_eq!(order, ["10-a", "10-a.rpmnew", "5"]);
         assert_eq!(names(&dir.path().join("none")).unwrap().len(), 0);
     }
 }

@@ -19,6 +19,7 @@ mod root_install;
 mod root_log;
 mod root_manage;
 mod root_packages;
+mod root_plugins;
 mod root_reboot;
 mod root_refusals;
 mod root_scriptlets;
