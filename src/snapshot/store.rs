@@ -401,7 +401,9 @@ impl Store {
     /// Says in the metadata of a complete snapshot that it is about to go. A disk that is too full for that must
     /// not stop what gives it space.
     fn mark_unfinished(&self, lock: &WriteLock, id: SnapshotId) {
-        if let Metadata::Good(mut info) = self.metadata(id) {
+        if let Metadata::Good(mut info) = self.metadata(id)
+            && !info.in_progress()
+        {
             info.begin_transaction();
             if let Err(e) = self.write_info(lock, id, &info) {
                 out::detail(format_args!("{e}: {}", e.cause()));
@@ -415,7 +417,8 @@ impl Store {
     ///
     /// # Errors
     /// The first step that failed.
-    pub fn delete(&self, _lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
+    pub fn delete(&self, lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
+        self.mark_unfinished(lock, id);
         let doing = || format!("deleting snapshot {id}");
         let dir = self.dir(id);
         let parent = beneath::open_root(&dir).doing(doing)?;

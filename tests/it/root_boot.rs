@@ -397,6 +397,22 @@ fn when_going_back_fails_too_both_causes_are_told_and_the_next_command_goes_on()
 }
 
 #[test]
+fn what_a_failed_switch_leaves_when_it_is_cut_off_is_removed_by_the_next_boot() {
+    for with_plugin in [true, false] {
+        let bls = Bls::new(with_plugin);
+        let cut = "FX_SDB=is-bootable=fail TU_FAILPOINTS=deleted-subvolume=kill";
+        let ran = bls.boot(&format!(
+            "{cut} tu run {UPDATE}; state; tu boot-complete; entries"
+        ));
+        ran.succeeds()
+            .says("1 1@1\n")
+            .says("Removed snapshot 2, left behind")
+            .says(&format!("\nfx-{OLD}-1.conf\n"));
+        bls.holds_nothing_new();
+    }
+}
+
+#[test]
 fn going_back_and_dropping_an_update_switch_the_entry_too() {
     for with_plugin in [true, false] {
         let bls = Bls::new(with_plugin);
