@@ -195,6 +195,10 @@ const EXAMPLES: &[(&str, &str)] = &[
         "Upgrades everything, without questions.",
     ),
     (
+        "transactional-update initrd grub.cfg",
+        "Makes the initrd and the configuration of GRUB anew, in a new snapshot.",
+    ),
+    (
         "transactional-update dup shell",
         "Upgrades everything and opens a shell in the result, before it becomes the next system.",
     ),

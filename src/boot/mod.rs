@@ -235,6 +235,22 @@ impl FromStr for Previous {
     }
 }
 
+/// Has the tool of a loader with entries make the initrds of snapshot `number` anew.
+///
+/// # Errors
+/// [`BootError::Unusable`] when it fails.
+pub fn make_initrd(number: u64) -> Result<(), BootError> {
+    sdbootutil::make_initrd(number).map_err(BootError::Unusable)
+}
+
+/// Has the tool of a loader with entries install the loader of snapshot `number`.
+///
+/// # Errors
+/// [`BootError::Unusable`] when it fails.
+pub fn install_loader(number: u64) -> Result<(), BootError> {
+    sdbootutil::update(number).map_err(BootError::Unusable)
+}
+
 /// Which loader the system in the open directory `root` uses, by what is installed in it.
 ///
 /// # Errors

@@ -47,6 +47,22 @@ pub(super) fn add_kernels(number: u64) -> Result<(), String> {
     call(&["add-all-kernels", NO_PREDICTIONS, &number]).map(drop)
 }
 
+/// Makes the initrds of snapshot `number` on the ESP anew.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn make_initrd(number: u64) -> Result<(), String> {
+    call(&["mkinitrd", &number.to_string()]).map(drop)
+}
+
+/// Makes the loader that of snapshot `number`.
+///
+/// # Errors
+/// When it fails.
+pub(super) fn update(number: u64) -> Result<(), String> {
+    call(&["update", &number.to_string()]).map(drop)
+}
+
 /// Removes entries of snapshot `number` whose kernel is no longer in it.
 ///
 /// # Errors

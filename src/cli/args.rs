@@ -112,6 +112,15 @@ pub enum Command {
     },
     /// Open a shell in the new snapshot
     Shell,
+    /// Make the initrd anew
+    Initrd,
+    /// Make the configuration of GRUB anew
+    #[command(name = "grub.cfg")]
+    GrubCfg,
+    /// Install the boot loader anew, with its configuration
+    Bootloader,
+    /// Make the initrd of kdump anew (with fadump; without it, that happens at boot)
+    Kdump,
     /// Mark old snapshots, so that snapper's clean-up deletes them; never one that is in use
     Cleanup,
     /// The part of cleanup that is about snapshots
@@ -232,7 +241,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
 }
 
 /// The commands that can stand beside others, each with the words that belong to it.
-const CHAINED: [(&str, Extent); 12] = [
+const CHAINED: &[(&str, Extent)] = &[
     ("cleanup", Extent::Name),
     ("cleanup-snapshots", Extent::Name),
     ("cleanup-overlays", Extent::Name),
@@ -243,6 +252,10 @@ const CHAINED: [(&str, Extent); 12] = [
     ("auto", Extent::Name),
     ("run", Extent::Rest),
     ("shell", Extent::Name),
+    ("initrd", Extent::Name),
+    ("grub.cfg", Extent::Name),
+    ("bootloader", Extent::Name),
+    ("kdump", Extent::Name),
     ("apply", Extent::Name),
     ("reboot", Extent::Name),
 ];
@@ -282,7 +295,7 @@ mod tests {
         definition.clone().debug_assert();
         for (name, _) in CHAINED {
             assert!(
-                definition.get_subcommands().any(|c| c.get_name() == name),
+                definition.get_subcommands().any(|c| c.get_name() == *name),
                 "{name}"
             );
         }

@@ -1,7 +1,7 @@
 //! Several commands in one call: first what they come to, then all of it.
 //!
 //! What works in the new snapshot is one transaction, in an order of its own and not in the typed one: packages
-//! first, so that everything later sees the new files. `cleanup` comes before it, `apply` and `reboot` after it,
+//! first, so that everything later sees the new files, and boot files last. `cleanup` comes before it, `apply` and `reboot` after it,
 //! and only when it succeeded.
 
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use crate::package::Action;
 use crate::sandbox::Shown;
 use crate::sys::cmd::Argv;
 use crate::sys::out;
-use crate::transaction::{self, Need, Open, System};
+use crate::transaction::{self, BootFiles, Need, Open, Restart, System};
 
 /// What the commands of one call come to.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(super) struct Chain {
     /// Whether packages are updated as the configuration says.
     configured: bool,
     steps: Vec<Step>,
+    boot_files: BootFiles,
     apply: bool,
     reboot: bool,
 }
@@ -77,27 +78,31 @@ impl Chain {
             Command::Patch => Step::Packages(pkg::upgrade(session, Action::Patch)?),
             Command::Run { command } => Step::Run(Argv::new(command)),
             Command::Shell => Step::Shell,
-            Command::Cleanup | Command::CleanupSnapshots | Command::CleanupOverlays => {
-                self.cleanup.snapshots |= !matches!(command, Command::CleanupOverlays);
-                self.cleanup.overlays |= !matches!(command, Command::CleanupSnapshots);
-                return Ok(None);
-            }
-            Command::Auto => {
-                self.configured = true;
-                return Ok(None);
-            }
-            Command::Apply => {
-                self.apply = true;
-                return Ok(None);
-            }
-            Command::Reboot => {
-                self.reboot = true;
-                return Ok(None);
-            }
-            alone => return Ok(Some(alone)),
+            flag => return Ok(self.set(flag)),
         };
         self.steps.push(step);
         Ok(None)
+    }
+
+    /// Takes in a command that is there or not; gives it back when it is none that chains.
+    fn set(&mut self, command: Command) -> Option<Command> {
+        match command {
+            Command::Initrd => self.boot_files.initrd = true,
+            Command::Kdump => self.boot_files.kdump = true,
+            Command::GrubCfg => self.boot_files.grub_cfg = true,
+            Command::Bootloader => self.boot_files.bootloader = true,
+            Command::Cleanup => {
+                self.cleanup.snapshots = true;
+                self.cleanup.overlays = true;
+            }
+            Command::CleanupSnapshots => self.cleanup.snapshots = true,
+            Command::CleanupOverlays => self.cleanup.overlays = true,
+            Command::Auto => self.configured = true,
+            Command::Apply => self.apply = true,
+            Command::Reboot => self.reboot = true,
+            alone => return Some(alone),
+        }
+        None
     }
 
     fn check(&self) -> Result<()> {
@@ -129,7 +134,13 @@ impl Chain {
     }
 
     fn is_empty(&self) -> bool {
-        self.cleanup == Cleanup::default() && self.steps.is_empty() && !self.apply && !self.reboot
+        let cleans = self.cleanup != Cleanup::default();
+        !(cleans || self.changes() || self.apply || self.reboot)
+    }
+
+    /// Whether something is done in a new snapshot.
+    fn changes(&self) -> bool {
+        !self.steps.is_empty() || !self.boot_files.is_empty()
     }
 
     /// Does everything, or what comes before the first failure: what follows it would build upon it.
@@ -146,7 +157,7 @@ impl Chain {
         if self.cleanup != Cleanup::default() {
             cleanup::cleanup(session, &system, &lock, self.cleanup)?;
         }
-        if !self.steps.is_empty() {
+        if self.changes() {
             match session.transact(&system, &lock, self.frame(&system), |open| {
                 self.work(session, &system, open)
             })? {
@@ -181,19 +192,30 @@ impl Chain {
             },
             tell_live: steps().any(Step::is_dialogue),
             read_only: steps().flat_map(|step| step.shown(system)).collect(),
+            boot_files: self.boot_files,
+            restart: steps()
+                .map(Step::restart)
+                .fold(self.boot_files.restart(), Ord::max),
         }
     }
 
     fn work(&self, session: &Session, system: &System, open: &Open<'_>) -> Result<Worked> {
-        let mut worked = Worked::Nothing;
+        let (mut changed, mut packages) = (!self.boot_files.is_empty(), false);
         for step in &self.steps {
             match step.work(session, system, open)? {
-                Worked::Publish => worked = Worked::Publish,
+                Worked::Publish => {
+                    changed = true;
+                    packages |= matches!(step, Step::Packages(_));
+                }
                 Worked::Nothing => {}
                 failed @ Worked::Failed(..) => return Ok(failed),
             }
         }
-        Ok(worked)
+        if !changed {
+            return Ok(Worked::Nothing);
+        }
+        open.follow_up(self.boot_files, packages)?;
+        Ok(Worked::Publish)
     }
 }
 
@@ -212,6 +234,14 @@ impl Step {
             Step::Packages(_) => "a command for packages",
             Step::Run(_) => "run",
             Step::Shell => "shell",
+        }
+    }
+
+    /// How the system has to be restarted for it at least; the package manager knows better what it did.
+    fn restart(&self) -> Option<Restart> {
+        match self {
+            Step::Packages(_) => None,
+            Step::Run(_) | Step::Shell => Some(Restart::Reboot),
         }
     }
 

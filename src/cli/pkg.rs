@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 
 use super::args::Pkg;
 use super::progress::Progress;
@@ -93,8 +93,16 @@ fn work(open: &Open<'_>, request: &Request) -> Result<Worked> {
         None
     };
     let mut changed = false;
+    let mut may_refresh = request.import_keys;
     for _ in 0..ROUNDS {
-        let success = once(open, request)?;
+        let success = match once(open, request) {
+            Err(e) if may_refresh && lacks_key(&e) => {
+                may_refresh = false;
+                open.read_repositories()?;
+                continue;
+            }
+            other => other?,
+        };
         changed |= success.changed.unwrap_or(before.is_none());
         if success.run_again {
             out::say("The package manager was updated; it runs again for the rest.");
@@ -103,15 +111,21 @@ fn work(open: &Open<'_>, request: &Request) -> Result<Worked> {
         if let Some(before) = before {
             changed = fingerprint(open)? != before;
         }
-        return Ok(if changed {
-            Worked::Publish
-        } else {
-            Worked::Nothing
-        });
+        if !changed {
+            return Ok(Worked::Nothing);
+        }
+        open.purge_kernels()?;
+        return Ok(Worked::Publish);
     }
     bail!(
         "the package manager wanted to run again {ROUNDS} times; call this command once more after a reboot"
     )
+}
+
+fn lacks_key(error: &Error) -> bool {
+    error
+        .downcast_ref::<Failure>()
+        .is_some_and(Failure::lacks_key)
 }
 
 /// One run of the package manager.

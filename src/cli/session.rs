@@ -16,7 +16,7 @@ use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::{Root, log, out, signal, tool};
 use crate::transaction::{
-    self, BasePolicy, Need, Open, Published, Record, System, ask_for_restart,
+    self, BasePolicy, BootFiles, Need, Open, Published, Record, Restart, System, ask_for_restart,
 };
 
 const LOG: &str = "var/log/transactional-update.log";
@@ -147,6 +147,8 @@ impl Session {
             ignore_plugins: self.options.keep,
             read_only: frame.read_only,
             tell_live: frame.tell_live,
+            boot_files: frame.boot_files,
+            restart: frame.restart,
         }
     }
 
@@ -311,6 +313,10 @@ pub(super) struct Frame {
     pub(super) tell_live: bool,
     /// Files and directories to show.
     pub(super) read_only: Vec<Shown>,
+    /// Boot files that will be made.
+    pub(super) boot_files: BootFiles,
+    /// How the system has to be restarted at least for what will be done, beside packages.
+    pub(super) restart: Option<Restart>,
 }
 
 /// How a transaction ended.

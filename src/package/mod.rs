@@ -31,7 +31,7 @@ pub use event::{
 };
 pub use outcome::{Failure, FailureKind, Success, judge};
 pub use report::{Report, ScriptletFailure};
-pub use request::{Action, Request};
+pub use request::{Action, Request, refresh_argv};
 
 #[cfg(test)]
 mod tests {
@@ -225,6 +225,7 @@ mod tests {
     #[test]
     fn without_a_report_every_code_still_has_a_message() {
         let kind = |code| failed(&Report::new(), code, "").kind;
+        assert!(!failed(&Report::new(), 1, "").lacks_key());
         assert_eq!(kind(7), FailureKind::Locked);
         assert_eq!(kind(8), FailureKind::Commit);
         assert_eq!(kind(104), FailureKind::NotFound);

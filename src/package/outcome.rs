@@ -67,6 +67,15 @@ pub struct Failure {
     pub details: Vec<String>,
 }
 
+impl Failure {
+    /// Whether a signature could not be checked because its key is not known. That is so for good when a key was
+    /// accepted by a run whose outcome was thrown away: zypper takes the repository as checked from then on.
+    #[must_use]
+    pub fn lacks_key(&self) -> bool {
+        self.kind == FailureKind::Signature && self.message.contains("public key is not available")
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.message)

@@ -40,6 +40,17 @@ impl Action {
     }
 }
 
+/// The command line that reads all repositories anew and trusts their keys.
+pub fn refresh_argv() -> [&'static str; 5] {
+    [
+        "zypper",
+        "--non-interactive",
+        "--gpg-auto-import-keys",
+        "refresh",
+        "--force",
+    ]
+}
+
 /// One call of zypper, before it is spelled out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {

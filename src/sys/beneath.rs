@@ -308,6 +308,17 @@ pub fn names(dir: OwnedFd) -> io::Result<Vec<OsString>> {
     Ok(found)
 }
 
+/// The names in the directory `rel` below `dir`; none when it is missing or no directory.
+///
+/// # Errors
+/// As [`open_dir`] and [`names`].
+pub fn names_below(dir: impl AsFd, rel: &Path) -> io::Result<Vec<OsString>> {
+    match open_dir(dir, rel) {
+        Err(e) if is_no_directory(&e) => Ok(Vec::new()),
+        other => names(other?),
+    }
+}
+
 /// lstat(2) of one name in an open directory.
 ///
 /// # Errors

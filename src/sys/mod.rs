@@ -14,6 +14,7 @@ pub mod mount;
 pub mod out;
 pub mod owner;
 pub mod root;
+pub mod selinux;
 pub mod signal;
 pub mod time;
 pub mod tool;

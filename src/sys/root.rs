@@ -21,6 +21,8 @@ pub(crate) const SELF_EXE: &str = "/proc/self/exe";
 pub(crate) const TERMINAL: &str = "/dev/tty";
 /// What swallows everything (null(4)); a link to it masks a file.
 pub(crate) const NULL: &str = "/dev/null";
+/// Says whether SELinux refuses or only tells; there only when it is on (selinux(8)).
+pub(crate) const SELINUX: &str = "/sys/fs/selinux/enforce";
 /// Search path of every program that is started on behalf of the system.
 pub(crate) const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a root directory is called from inside.

@@ -12,35 +12,17 @@ use super::plugins::{self, Plugins, Step};
 use super::preflight::{self, Need};
 use super::record::Restart;
 use super::sealed::{Findings, Sealed};
+use super::steps::Registration;
 use super::{
-    BasePolicy, INSIDE_VARIABLE, System, carry, etc, facts, recover, unchanged, working_directory,
+    INSIDE_VARIABLE, Options, System, carry, etc, facts, recover, unchanged, working_directory,
 };
 use crate::package::rpm;
-use crate::sandbox::{Exit, Mounts, Output, Plan, Run, Shown};
+use crate::sandbox::{Exit, Mounts, Output, Plan, Run};
 use crate::snapshot::{BaseRef, Info, Inventory, SnapshotId, key};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::owner::Owner;
 use crate::sys::{beneath, failpoint, mount, out, root, signal, time};
-
-/// How a transaction is made.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// What to build upon.
-    pub base: BasePolicy,
-    /// What the snapshot must offer.
-    pub need: Need,
-    /// Drops the snapshot when nothing in it changed.
-    pub drop_if_unchanged: bool,
-    /// What the snapshot is for, in one line; a sentence about its base without it.
-    pub description: Option<String>,
-    /// Whether the failure of a plugin is only told and ends nothing.
-    pub ignore_plugins: bool,
-    /// Files and directories to show to the transaction.
-    pub read_only: Vec<Shown>,
-    /// Whether to tell which directories are live, before a person works there.
-    pub tell_live: bool,
-}
 
 /// A transaction: a snapshot that is being changed. Dropping it, also because of an error or a signal, removes
 /// the snapshot again.
@@ -76,7 +58,7 @@ impl<'s> Open<'s> {
         let mut inventory = system.store.inventory()?;
         recover(system, lock, &mut inventory)?;
         let base = choose(&inventory, options.base)?;
-        preflight::check(system, &inventory, base, options.need)?;
+        preflight::check(system, &inventory, base, &options)?;
         tell(base, &options);
         mark_booted(system, lock, &inventory)?;
         signal::check()?;
@@ -304,12 +286,14 @@ impl<'s> Open<'s> {
 
     fn sealed(&mut self) -> Result<Option<Findings>> {
         self.call_plugins("finalize-pre")?;
+        let registration = Registration::of(self)?;
         let hidden = self.hidden()?;
         let mounts = self
             .mounts
             .take()
             .context("the transaction has no mounts")?;
-        let restart = Restart::noted_in(mounts.fd()).max(self.restart_so_far());
+        let noted = Restart::noted_in(mounts.fd()).max(self.restart_so_far());
+        let restart = self.options.restart_with(noted);
         carry::initrd_wishes(self.system, mounts.fd());
         mounts.take_away()?;
         failpoint::hit("unmounted")?;
@@ -332,8 +316,9 @@ impl<'s> Open<'s> {
         signal::check()?;
         Ok(Some(Findings {
             hidden,
-            restart: restart.unwrap_or_default(),
+            restart,
             plugins: self.plugins.clone(),
+            registration,
         }))
     }
 

@@ -9,8 +9,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::Options;
 use super::hidden::Content;
-use super::open::{DATABASE_LINK, Options};
+use super::open::DATABASE_LINK;
 use super::plugins::{Plugins, number};
 use super::record::Restart;
 use super::{Open, System, carry, preflight, recover};

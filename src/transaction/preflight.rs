@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use nix::sys::statvfs::fstatvfs;
 
-use super::{Base, INSIDE_VARIABLE, System, etc};
+use super::{Base, INSIDE_VARIABLE, Options, System, etc, steps};
 use crate::boot;
 use crate::snapshot::{Inventory, SNAPSHOTS};
 use crate::sys::{beneath, root};
@@ -45,7 +45,12 @@ pub fn not_inside_another() -> Result<()> {
 ///
 /// # Errors
 /// The first thing that stands in the way, and what to do about it.
-pub(super) fn check(system: &System, inventory: &Inventory, base: Base, need: Need) -> Result<()> {
+pub(super) fn check(
+    system: &System,
+    inventory: &Inventory,
+    base: Base,
+    options: &Options,
+) -> Result<()> {
     writable(system)?;
     space(system)?;
     etc::check(system, base.id)?;
@@ -63,12 +68,13 @@ pub(super) fn check(system: &System, inventory: &Inventory, base: Base, need: Ne
         .flatten()
         .map(|id| system.boot_path(id))
         .collect();
-    let with_kernel = need == Need::PackageManager;
+    let with_kernel = options.need == Need::PackageManager || options.boot_files.initrd;
     boot::room(loader, &system.root, &snapshot, &kept, with_kernel)?;
-    if need == Need::PackageManager {
-        package_manager(&snapshot)?;
+    match options.need {
+        Need::PackageManager => package_manager(&snapshot),
+        // what is missing now cannot come along with a package
+        Need::Snapshot => steps::preflight(loader, &snapshot, options.boot_files),
     }
-    Ok(())
 }
 
 fn writable(system: &System) -> Result<()> {

@@ -76,8 +76,10 @@ impl Restart {
 
     /// What the package manager's plugin noted in the open root of a snapshot.
     pub(super) fn noted_in(root: impl AsFd) -> Option<Restart> {
-        let noted = beneath::read(root, Path::new(REBOOT_NEEDED), 64);
-        noted.ok().flatten().map(|text| Restart::parse(&text))
+        match beneath::read(root, Path::new(REBOOT_NEEDED), 64) {
+            Ok(noted) => noted.map(|text| Restart::parse(&text)),
+            Err(_) => Some(Restart::Reboot),
+        }
     }
 
     pub(super) fn parse(text: &[u8]) -> Restart {

@@ -6,6 +6,7 @@ use super::System;
 use super::hidden::HiddenFile;
 use super::plugins::{PluginError, Plugins};
 use super::record::Restart;
+use super::steps::Registration;
 use crate::boot::BootError;
 use crate::snapshot::{Info, SnapshotId, key};
 use crate::sys::lock::WriteLock;
@@ -30,6 +31,7 @@ pub(super) struct Findings {
     pub(super) hidden: Vec<HiddenFile>,
     pub(super) restart: Restart,
     pub(super) plugins: Plugins,
+    pub(super) registration: Registration,
 }
 
 /// What boots next from now on.
@@ -80,7 +82,11 @@ impl<'s> Sealed<'s> {
                     hidden,
                     restart,
                     plugins,
+                    registration,
                 } = std::mem::take(&mut self.findings);
+                if let Err(e) = registration.after_publishing(self.system) {
+                    out::warn(format_args!("{e:#}"));
+                }
                 Ok(Published {
                     id: self.id,
                     base: self.base,

@@ -505,3 +505,19 @@ fn a_system_without_its_esp_or_that_does_not_run_is_refused() {
     );
     bls.holds_nothing_new();
 }
+
+#[test]
+fn initrd_and_boot_loader_are_made_by_sdbootutil() {
+    let bls = Bls::new(true);
+    let ran = bls
+        .boot("transactional-update -v initrd grub.cfg bootloader; calls")
+        .succeeds()
+        .says("Step initrd: it was asked for")
+        .says("No grub.cfg was made: this boot loader reads entries.");
+    assert!(ran.stdout.contains("mkinitrd 2\nupdate 2\n"), "{ran}");
+    bls.holds(&[1, 2], 2, &format!("fx-{OLD}-2.conf"));
+    bls.boot("export FX_SDB=mkinitrd=fail; transactional-update initrd")
+        .exits(1)
+        .says("`sdbootutil mkinitrd 3` failed with status 1");
+    bls.holds(&[1, 2], 2, &format!("fx-{OLD}-2.conf"));
+}

@@ -21,7 +21,7 @@ use super::session::{Extra, Frame, Session};
 use crate::sandbox;
 use crate::sys::lock::WriteLock;
 use crate::sys::out;
-use crate::transaction::{self, Need, PluginError, Step, System};
+use crate::transaction::{self, BootFiles, Need, PluginError, Step, System};
 
 /// The program `tukit`.
 #[must_use]
@@ -103,5 +103,7 @@ fn frame() -> Frame {
         need: Need::Snapshot,
         tell_live: false,
         read_only: Vec::new(),
+        boot_files: BootFiles::default(),
+        restart: None,
     }
 }
