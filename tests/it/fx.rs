@@ -10,6 +10,8 @@ use std::sync::OnceLock;
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update");
 /// The other program, beside it.
 const TUKIT: &str = env!("CARGO_BIN_EXE_tukit");
+/// What an initrd runs before a new snapshot boots for the first time.
+const MERGE: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc-state");
 /// Where a booted machine sees it; also in PATH there as `transactional-update`.
 const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
 
@@ -153,7 +155,8 @@ impl Machine {
         command
             .arg(&self.image)
             .arg(inside(script))
-            .env("FX_BIND", self.binds.join(" "));
+            .env("FX_BIND", self.binds.join(" "))
+            .env("FX_INITRD", MERGE);
         Ran::new(script, command.output().unwrap())
     }
 
@@ -172,6 +175,13 @@ impl Machine {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
+    }
+
+    /// Boots and dies at this failpoint of the merge of /etc, before the system is up.
+    pub(crate) fn dies_in_initrd(&self, point: &str) -> Ran {
+        let mut command = self.enter(&[], &self.image);
+        command.env("TU_FAILPOINTS", format!("{point}=kill"));
+        Ran::new(point, command.args(["echo", "up"]).output().unwrap()).exits(137)
     }
 
     /// Runs a script with the machine's disk on this block device or file instead of its image.
@@ -212,6 +222,7 @@ impl Machine {
         command
             .arg(disk)
             .env("FX_BIND", self.binds.join(" "))
+            .env("FX_INITRD", MERGE)
             .envs(env.iter().copied());
         for name in ["TRANSACTIONAL_UPDATE", "TU_FAILPOINTS", "RUST_BACKTRACE"] {
             command.env_remove(name);

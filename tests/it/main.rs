@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used)] // in a test it says where
 
 mod boot_basic;
+mod boot_etc;
 mod boot_timer;
 mod fx;
 mod root_boot;

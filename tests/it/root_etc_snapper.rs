@@ -41,7 +41,7 @@ fn the_clean_up_of_snapper_deletes_our_old_snapshots() {
 }
 
 #[test]
-fn a_snapshot_of_snapper_has_its_etc_and_is_a_base() {
+fn a_snapshot_of_snapper_has_its_etc_and_gets_later_edits_at_its_first_boot() {
     let machine = machine();
     let script = "echo mine > /etc/mine; s create -d by-hand; echo later > /etc/mine
          cat /.snapshots/2/snapshot/etc/mine /.snapshots/2/snapshot/etc/etc.syncpoint/transactional-update.comparewith
@@ -49,7 +49,7 @@ fn a_snapshot_of_snapper_has_its_etc_and_is_a_base() {
     let ran = boot(&machine, script).succeeds();
     assert!(ran.stdout.starts_with("mine\n1\nro=true\n"), "{ran}");
     let ran = boot(&machine, "cat /etc/mine; findmnt -n -o FSROOT /etc").succeeds();
-    assert_eq!(ran.stdout, "mine\n/@/.snapshots/2/snapshot/etc\n", "{ran}");
+    assert_eq!(ran.stdout, "later\n/@/.snapshots/2/snapshot/etc\n", "{ran}");
 }
 
 #[test]
