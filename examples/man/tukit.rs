@@ -71,7 +71,7 @@ const DESCRIPTION: &[&str] = &[
      boots next, when it can boot; abort deletes it. execute is all of it for one command. Until close nothing changes for the next boot.",
     "Between two commands no process and no mount is left: an open transaction is marked in the info.xml of its snapshot. A command that \
      is killed leaves it open, and several can be open at a time. One that is still open after a reboot can be continued, until \
-     transactional-update cleanup removes it.",
+     a clean-up removes it.",
     "What happens is told on standard error and in the log. Standard output has the number of a new transaction, the list of snapshots, and \
      what the called commands print.",
 ];

@@ -102,9 +102,11 @@ impl Snapshot {
     /// Whether it is an open transaction that nobody has worked on since an earlier boot.
     #[must_use]
     pub fn is_forgotten(&self) -> bool {
-        let this = owner::boot_id();
-        let of = self.userdata(key::BOOT).unwrap_or_default();
-        self.is_open() && ![of, &this].contains(&"") && of != this
+        let of = self.userdata(key::BOOT).filter(|_| self.is_open());
+        of.is_some_and(|of| {
+            let this = owner::boot_id();
+            ![of, &this].contains(&"") && of != this
+        })
     }
 
     /// What it was made from, when we made it.

@@ -25,7 +25,7 @@ use crate::sys::owner::Owner;
 use crate::sys::{beneath, failpoint, mount, out, root, signal, time};
 
 /// A transaction: a snapshot that is being changed. Dropping it, also because of an error or a signal, removes
-/// the snapshot again.
+/// the snapshot again, unless it is one that another process had left open: that stays open.
 #[derive(Debug)]
 #[must_use]
 pub struct Open<'s> {
