@@ -66,6 +66,9 @@ fn kept(
     let snapshot = inventory
         .get(id)
         .with_context(|| format!("there is no snapshot {id}; `list` shows those there are"))?;
+    if snapshot.is_open() {
+        bail!("snapshot {id} is an open transaction; `tukit abort {id}` removes it");
+    }
     let in_use = [inventory.booted, inventory.current, inventory.default].contains(&Some(id));
     if in_use || snapshot.userdata(key::KEPT).is_none() {
         bail!(

@@ -321,6 +321,25 @@ fn execute_makes_a_whole_transaction_and_fails_with_1_whatever_the_command_fails
 }
 
 #[test]
+fn a_transaction_whose_number_nobody_can_read_is_not_left_open() {
+    let machine = Machine::new();
+    boot(&machine, "exits 1 sh -c 'tukit open > /dev/full'; there")
+        .succeeds()
+        .says("No space left on device")
+        .says("there: 1 default 1");
+}
+
+#[test]
+fn an_open_transaction_is_neither_discarded_nor_gone_back_to() {
+    let machine = Machine::new();
+    let script = "tukit open; exits 1 transactional-update discard 2; exits 1 transactional-update rollback 2; exits 1 tukit rollback 2; there";
+    boot(&machine, script)
+        .succeeds()
+        .says("`tukit abort 2` removes it")
+        .says("there: 1 2 default 1");
+}
+
+#[test]
 fn call_and_callext_pass_the_status_of_the_command_and_the_transaction_stays_open() {
     let machine = Machine::new();
     let script = r#"tukit open; for words in call callext; do

@@ -419,6 +419,24 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn only_options_before_the_command_are_touched(
+            before in proptest::collection::vec("-[cdkqv]{0,3}[0-9]{0,2}|--continue|-f[a-z,]{1,4}|-koA=c5|--option=c5", 0..5),
+            after in proptest::collection::vec("-c[0-9]*|-[a-z]{1,3}|[a-z]{0,3}|--", 0..5),
+        ) {
+            // a word of options never has another number of words in front of the command
+            let line = |before: &[String]| -> Vec<OsString> {
+                let words = std::iter::once("tukit").chain(before.iter().map(String::as_str));
+                words.chain(["execute"]).chain(after.iter().map(String::as_str)).map(OsString::from).collect()
+            };
+            let out = normalize(line(&before));
+            let tail: Vec<OsString> = after.iter().map(OsString::from).collect();
+            proptest::prop_assert!(out.ends_with(&tail), "{out:?}");
+            proptest::prop_assert_eq!(normalize(out.clone()), out);
+        }
+    }
+
     #[test]
     fn a_command_and_its_number_have_to_be_there() {
         for wrong in [
