@@ -6,8 +6,6 @@
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use nix::dir::Dir;
-
 use super::esp::{self, Entry, Esp};
 use super::{BootError, Candidate, sdbootutil};
 use crate::sys::{Root, beneath, out};
@@ -250,17 +248,6 @@ pub(super) fn default_entry() -> Result<String, BootError> {
     sdbootutil::default_entry().map_err(BootError::Unusable)
 }
 
-/// Whether the entry that boots next boots the snapshot at `path`.
-///
-/// # Errors
-/// When that cannot be told.
-pub(super) fn default_boots(root: &Root, path: &Path) -> Result<bool, String> {
-    let id = sdbootutil::default_entry()?;
-    let esp = Esp::open(root).map_err(|e| e.to_string())?;
-    let entries = esp.entries().map_err(|e| e.to_string())?;
-    Ok(entries.iter().any(|e| e.is(&id) && e.boots(path)))
-}
-
 /// Makes `entry` the one that boots next again, and shows that it is.
 ///
 /// # Errors
@@ -324,34 +311,19 @@ pub(super) fn room(
 
 /// The kernels of the system in the open directory `snapshot`.
 fn kernels(snapshot: impl AsFd) -> Result<Vec<Kernel>, BootError> {
-    let Ok(dir) = beneath::open_dir(&snapshot, Path::new(MODULES)) else {
-        return Ok(Vec::new());
-    };
-    let unreadable = |e: nix::Error| BootError::Unreadable(MODULES, e.into());
+    let versions = esp::directories(&snapshot, Path::new(MODULES))
+        .map_err(|e| BootError::Unreadable(MODULES, e))?;
     let mut found = Vec::new();
-    for entry in Dir::from_fd(dir).map_err(unreadable)?.iter() {
-        let entry = entry.map_err(unreadable)?;
-        let Some(version) = entry
-            .file_name()
-            .to_str()
-            .ok()
-            .filter(|n| !n.starts_with('.'))
-        else {
-            continue;
-        };
-        let at = Path::new(MODULES).join(version);
-        let image = IMAGES.iter().map(|name| at.join(name));
-        let Some(image) = image
-            .into_iter()
-            .find(|p| beneath::resolve(&snapshot, p).is_ok())
-        else {
-            continue;
-        };
-        found.push(Kernel {
-            version: version.to_owned(),
-            size: esp::size(&snapshot, &image),
-            initrd: esp::size(&snapshot, &at.join(INITRD)),
-        });
+    for version in versions {
+        let at = Path::new(MODULES).join(&version);
+        let mut images = IMAGES.iter().map(|name| at.join(name));
+        if let Some(image) = images.find(|p| beneath::resolve(&snapshot, p).is_ok()) {
+            found.push(Kernel {
+                size: esp::size(&snapshot, &image),
+                initrd: esp::size(&snapshot, &at.join(INITRD)),
+                version,
+            });
+        }
     }
     Ok(found)
 }

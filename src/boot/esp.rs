@@ -25,7 +25,7 @@ pub(super) struct Esp {
     /// Where it is mounted.
     pub(super) path: PathBuf,
     /// Open from the beginning: syncfs(2) reports a write error to each descriptor that was open when it happened.
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
 }
 
 /// An entry, as far as it matters here.
@@ -39,6 +39,8 @@ pub(super) struct Entry {
     pub(super) kernel: PathBuf,
     /// Paths of the initrds.
     pub(super) initrds: Vec<PathBuf>,
+    /// The kernel's command line.
+    pub(super) options: String,
 }
 
 impl Entry {
@@ -55,10 +57,14 @@ impl Entry {
             match key {
                 "linux" => entry.kernel = path(),
                 "initrd" => entry.initrds.push(path()),
-                "options" => entry.subvolume = subvolume(value).or(entry.subvolume),
+                "options" => {
+                    let gap = if entry.options.is_empty() { "" } else { " " };
+                    entry.options = format!("{}{gap}{}", entry.options, value.trim());
+                }
                 _ => {}
             }
         }
+        entry.subvolume = subvolume(&entry.options);
         entry
     }
 
@@ -200,6 +206,28 @@ impl Esp {
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(nix::unistd::syncfs(&self.fd)?)
     }
+}
+
+/// Names of the directories in the directory `path` below `dir`, in order; none where there is no such.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn directories(dir: impl AsFd, path: &Path) -> io::Result<Vec<String>> {
+    let Ok(found) = beneath::open_dir(&dir, path) else {
+        return Ok(Vec::new());
+    };
+    let mut names = Vec::new();
+    for entry in Dir::from_fd(found)?.iter() {
+        let entry = entry?;
+        if let Ok(name) = entry.file_name().to_str()
+            && !name.starts_with('.')
+            && beneath::open_dir(&dir, &path.join(name)).is_ok()
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
 }
 
 /// Size of the file `path` below `dir` in bytes, links followed inside; 0 when it is not there.

@@ -9,7 +9,10 @@
 mod bls;
 mod esp;
 mod grub;
+mod next;
 mod sdbootutil;
+
+pub use next::{NextEntry, next_entry};
 
 use std::fmt;
 use std::io;
@@ -193,9 +196,9 @@ impl Previous {
     /// # Errors
     /// When the boot loader's tool fails.
     pub fn put_entry_back_from(&self, root: &Root, path: &Path) -> Result<(), Cause> {
-        match &self.entry {
-            Some(_) if !bls::default_boots(root, path)? => Ok(()),
-            _ => self.put_entry_back(root),
+        match next_entry(root)? {
+            Some(entry) if entry.boots(path) => self.put_entry_back(root),
+            _ => Ok(()),
         }
     }
 

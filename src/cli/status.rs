@@ -12,5 +12,8 @@ pub(super) fn status(session: &Session, json: bool) -> Result<ExitCode> {
     let system = session.system()?;
     let inventory = system.store.inventory()?;
     let outlook = Outlook::of(&system.root, &system.store, &inventory);
-    session.answer(&Status::new(&inventory).with_etc(outlook), json)
+    let status = Status::new(&inventory)
+        .with_entry(&system.root, &system.store, &inventory)
+        .with_etc(outlook);
+    session.answer(&status, json)
 }

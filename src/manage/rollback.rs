@@ -57,7 +57,7 @@ pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<Rol
             format!("no snapshot is known to have run before #{current}; `list` shows those there are, `rollback N` takes one")
         })?,
     };
-    if inventory.default == Some(to) {
+    if inventory.default == Some(to) && system.entry_boots(to)? {
         return Ok(RolledBack::AlreadyNext(
             to,
             last_good(&inventory).filter(|l| *l != to),

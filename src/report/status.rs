@@ -5,7 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::{Outlook, SCHEMA};
-use crate::snapshot::{Inventory, Metadata, key};
+use crate::boot;
+use crate::snapshot::{Inventory, Metadata, Store, key};
+use crate::sys::Root;
 
 /// The answer of `status`.
 #[derive(Debug, Serialize)]
@@ -78,6 +80,35 @@ impl Status {
 }
 
 impl Status {
+    /// Adds what the loader's own default entry says, which counts more than the default subvolume where there
+    /// is one.
+    #[must_use]
+    pub fn with_entry(mut self, root: &Root, store: &Store, inventory: &Inventory) -> Status {
+        let entry = match boot::next_entry(root) {
+            Ok(None) => return self,
+            Ok(Some(entry)) => entry,
+            Err(e) => {
+                self.attention.push(e.to_string());
+                return self;
+            }
+        };
+        let mut all = inventory.snapshots.keys();
+        let next = all.find(|id| entry.boots(&store.path_inside(**id)));
+        self.next = next.map(|id| id.number());
+        self.reboot_needed = next.copied() != inventory.booted.or(inventory.current);
+        if self.next != self.default {
+            let name = |n: Option<u64>| n.map_or("no snapshot".to_owned(), |n| format!("#{n}"));
+            self.attention.push(format!(
+                "the default entry {} of the boot loader boots {}, but the default subvolume is {}; `rollback N` \
+                 makes both the same",
+                entry.id,
+                name(self.next),
+                name(self.default)
+            ));
+        }
+        self
+    }
+
     /// Adds what is known of the running /etc; what cannot be known deserves attention.
     #[must_use]
     pub fn with_etc(mut self, outlook: anyhow::Result<Outlook>) -> Status {

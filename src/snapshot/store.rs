@@ -142,6 +142,12 @@ impl Store {
         self.dir(id).join(SUBVOLUME)
     }
 
+    /// The subvolume of snapshot `id`, from the top of the system, as boot entries name it.
+    #[must_use]
+    pub fn path_inside(&self, id: SnapshotId) -> PathBuf {
+        Path::new(SNAPSHOTS).join(id.to_string()).join(SUBVOLUME)
+    }
+
     /// Opens the subvolume of snapshot `id`.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub(super) fn check(
     let kept: Vec<_> = kept
         .into_iter()
         .flatten()
-        .map(|id| system.boot_path(id))
+        .map(|id| system.store.path_inside(id))
         .collect();
     let with_kernel = options.need == Need::PackageManager || options.boot_files.initrd;
     boot::room(loader, &system.root, &snapshot, &kept, with_kernel)?;

@@ -2,7 +2,6 @@
 //! that it boots.
 
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
@@ -71,7 +70,7 @@ impl System {
         let candidate = Candidate {
             number: id.number(),
             subvolume: self.store.subvolume_id(id)?,
-            path: &self.boot_path(id),
+            path: &self.store.path_inside(id),
             snapshot: snapshot.as_fd(),
         };
         let next = boot::check(loader, &self.root, &candidate)
@@ -79,10 +78,14 @@ impl System {
         Ok((next, loader))
     }
 
-    /// The path of snapshot `id` as boot entries name it.
-    pub(super) fn boot_path(&self, id: SnapshotId) -> PathBuf {
-        let path = self.store.path(id);
-        self.root.strip(&path).unwrap_or(&path).to_owned()
+    /// Whether the loader's default entry, where it has one, boots snapshot `id`: the default subvolume alone
+    /// does not tell that.
+    ///
+    /// # Errors
+    /// When the entries cannot be read.
+    pub fn entry_boots(&self, id: SnapshotId) -> Result<bool> {
+        let entry = boot::next_entry(&self.root)?;
+        Ok(entry.is_none_or(|e| e.boots(&self.store.path_inside(id))))
     }
 
     /// Makes a snapshot that was shown bootable what boots next.
@@ -127,7 +130,8 @@ impl System {
         let root = beneath::open_root(self.root.path());
         let loader = root.ok().and_then(|root| boot::detect(root).ok());
         if let Some(loader) = loader.filter(|_| self.root.is_live())
-            && let Err(e) = boot::forget(loader, &self.root, id.number(), &self.boot_path(id))
+            && let Err(e) =
+                boot::forget(loader, &self.root, id.number(), &self.store.path_inside(id))
         {
             out::warn(format_args!(
                 "boot entries of snapshot {id} are left behind: {e}"
@@ -187,7 +191,7 @@ pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &mut Inventor
                 finish_default(system, lock, inventory, id, &previous)
             }
             Ok(previous) => previous
-                .put_entry_back_from(&system.root, &system.boot_path(id))
+                .put_entry_back_from(&system.root, &system.store.path_inside(id))
                 .map_err(|e| format!("the boot entry could not be put back: {e}")),
             Err(_) => Ok(()), // nothing that could be gone back to
         };

@@ -397,6 +397,37 @@ fn when_going_back_fails_too_both_causes_are_told_and_the_next_command_goes_on()
 }
 
 #[test]
+fn the_entry_tells_what_boots_next_where_it_and_the_default_subvolume_differ() {
+    let bls = Bls::new(true);
+    let script = format!(
+        "tu -q run {UPDATE}; rm /run/sdbootutil.calls; tu status; [ ! -e /run/sdbootutil.calls ] || exit 97
+         sdbootutil set-default fx-{OLD}-1.conf; tu status; tu rollback 2; state"
+    );
+    let ran = bls.boot(&script).succeeds();
+    let attention = format!(
+        "Running: #1\nNext boot: #1\nPending: #2 since DATE UTC\nAttention: the default entry fx-{OLD}-1.conf of the \
+         boot loader boots #1, but the default subvolume is #2; `rollback N` makes both the same\n2 2@2\n"
+    );
+    let since = ran
+        .stdout
+        .split("since ")
+        .nth(1)
+        .unwrap()
+        .split(" UTC")
+        .next()
+        .unwrap();
+    assert!(
+        ran.stdout.ends_with(&attention.replace("DATE", since)),
+        "{ran}"
+    );
+    assert!(
+        ran.stdout.starts_with("Running: #1\nNext boot: #2\n"),
+        "{ran}"
+    );
+    bls.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
+}
+
+#[test]
 fn what_a_failed_switch_leaves_when_it_is_cut_off_is_removed_by_the_next_boot() {
     for with_plugin in [true, false] {
         let bls = Bls::new(with_plugin);
