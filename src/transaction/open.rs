@@ -43,6 +43,8 @@ pub struct Open<'s> {
     pub(super) plugins: Plugins,
     /// The base of a transaction that is continued, when it is still there.
     pub(super) resumed_from: Option<OwnedFd>,
+    /// Whether the base is gone, so that nothing can be compared with it.
+    pub(super) lost_base: bool,
     /// Cleared when the snapshot goes on as [`Sealed`], is kept, waits for its next call or is gone.
     pub(super) armed: bool,
 }
@@ -99,6 +101,7 @@ impl<'s> Open<'s> {
             before: Content::default(),
             plugins: Plugins::default(),
             resumed_from: None,
+            lost_base: false,
             armed: true,
             options,
         };

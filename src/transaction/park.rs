@@ -169,6 +169,7 @@ impl<'s> Open<'s> {
             before: Content::default(),
             plugins,
             resumed_from,
+            lost_base: base.is_none(),
             armed: false,
         })
     }

@@ -27,4 +27,5 @@ mod root_scriptlets;
 mod root_snapper;
 mod root_steps;
 mod root_tukit;
+mod root_tukit_options;
 mod root_tukit_plugins;

@@ -1,13 +1,11 @@
 //! tukit's plugins: when they are called, with what, and what their answers do.
 
-use crate::fx::{Machine, Ran};
+use crate::fx::Machine;
+use crate::root_tukit::boot;
 
-/// Bash functions: `plugin PATH` makes an executable from standard input, `exits CODE WORDS...` runs words that
-/// must end so, `there` prints snapshots and default.
-const TOOLS: &str = r#"
+/// Bash function: `plugin PATH` makes an executable from standard input.
+const PLUGIN: &str = r#"
 plugin() { mkdir -p "$(dirname "$1")"; cat > "$1"; chmod +x "$1"; }
-exits() { local want=$1 code=0; shift; "$@" || code=$?; [ $code = $want ] || { echo "$*: status $code, not $want" >&2; exit 98; }; }
-there() { echo there: $(ls -A /.snapshots | sort -n) default $(btrfs subvolume get-default / | sed -E 's|.*snapshots/([0-9]+)/.*|\1|'); }
 "#;
 
 /// Notes each call with its arguments in /run/calls, and fails with status 7 in the stage that $FAIL names.
@@ -21,12 +19,8 @@ P
 
 fn machine(plugins: &str) -> Machine {
     let machine = Machine::new();
-    machine.prepare(&format!("{TOOLS}{plugins}"));
+    machine.prepare(&format!("{PLUGIN}{plugins}"));
     machine
-}
-
-fn boot(machine: &Machine, script: &str) -> Ran {
-    machine.boot(&format!("{TOOLS}\nset -e\n{script}"))
 }
 
 /// What the recorder noted while `script` ran.

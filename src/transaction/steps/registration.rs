@@ -28,6 +28,9 @@ pub(in crate::transaction) enum Registration {
 impl Registration {
     /// Compares the products with those of the base. Where /var is part of the snapshot, the trigger is put there.
     pub(in crate::transaction) fn of(open: &Open<'_>) -> Result<Registration> {
+        if open.lost_base {
+            return Ok(Registration::Unchanged);
+        }
         let before = products(open.system.store.open_snapshot(open.base())?)?;
         if before == products(open.root()?)? {
             return Ok(Registration::Unchanged);
