@@ -158,7 +158,7 @@ impl Chain {
             cleanup::cleanup(session, &system, &lock, self.cleanup)?;
         }
         if self.changes() {
-            match session.transact(&system, &lock, self.frame(&system), |open| {
+            match session.transact(&system, &lock, self.frame(), |open| {
                 self.work(session, &system, open)
             })? {
                 Ended::Published => {}
@@ -181,7 +181,7 @@ impl Chain {
     }
 
     /// What the transaction needs for all of its steps.
-    fn frame(&self, system: &System) -> Frame {
+    fn frame(&self) -> Frame {
         let steps = || self.steps.iter();
         let packages = steps().any(|step| matches!(step, Step::Packages(_)));
         Frame {
@@ -191,7 +191,7 @@ impl Chain {
                 Need::Snapshot
             },
             tell_live: steps().any(Step::is_dialogue),
-            read_only: steps().flat_map(|step| step.shown(system)).collect(),
+            read_only: steps().flat_map(Step::shown).collect(),
             boot_files: self.boot_files,
             restart: steps()
                 .map(Step::restart)
@@ -254,9 +254,9 @@ impl Step {
         }
     }
 
-    fn shown(&self, system: &System) -> Vec<Shown> {
+    fn shown(&self) -> Vec<Shown> {
         match self {
-            Step::Packages(job) => job.shown(system),
+            Step::Packages(job) => job.shown(),
             _ => Vec::new(),
         }
     }

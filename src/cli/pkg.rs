@@ -67,15 +67,15 @@ impl Job {
         self.request.interactive
     }
 
-    /// The package files and repositories that the transaction has to see.
-    pub(super) fn shown(&self, system: &System) -> Vec<Shown> {
+    /// The package files that the transaction has to see.
+    pub(super) fn shown(&self) -> Vec<Shown> {
         let paths = self.request.local_paths().map(|path| path.into_owned());
         let files = paths.filter(|path| is_package(path)).map(|path| Shown {
             source: path.clone(),
             path,
             over_own: true,
         });
-        files.chain(local_repositories(system)).collect()
+        files.collect()
     }
 
     /// Does it in the snapshot of `open`.
@@ -234,8 +234,9 @@ fn fingerprint(open: &Open<'_>) -> Result<Fingerprint> {
     }
 }
 
-/// Repositories that are directories of the running system: the transaction would not see most of them.
-fn local_repositories(system: &System) -> Vec<Shown> {
+/// Repositories that are directories of the running system: a transaction would not see most of them, whoever calls
+/// the package manager in it.
+pub(super) fn local_repositories(system: &System) -> Vec<Shown> {
     const LIMIT: u64 = 1 << 20;
     let dir = system.root.join("etc/zypp/repos.d");
     let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();

@@ -8,6 +8,7 @@ use nix::unistd::Uid;
 use serde::Serialize;
 
 use super::args::Options;
+use super::pkg;
 use crate::config::{self, Config, Overrides};
 use crate::report::Outlook;
 use crate::sandbox::Shown;
@@ -145,7 +146,7 @@ impl Session {
             drop_if_unchanged: self.options.drop_if_no_change,
             description: self.extra.description.clone(),
             ignore_plugins: self.options.keep,
-            read_only: frame.read_only,
+            read_only: [frame.read_only, pkg::local_repositories(system)].concat(),
             tell_live: frame.tell_live,
             boot_files: frame.boot_files,
             restart: frame.restart,

@@ -73,11 +73,26 @@ fn entries(root: &OwnedFd, path: &Path) -> io::Result<BTreeMap<OsString, FileSta
     let is_of_merge = |name: &OsString| {
         path.as_os_str().is_empty() && (name == SYNCPOINT || name == COMPARE_WITH)
     };
+    let is_database = path == Path::new(DATABASE);
     names
         .into_iter()
         .filter(|name| !is_of_merge(name))
         .map(|name| beneath::stat_at(&dir, &name).map(|stat| (name, stat)))
+        .filter(|entry| {
+            let holds_nothing = |(name, stat): &(OsString, FileStat)| holds_nothing(name, stat);
+            !(is_database && entry.as_ref().is_ok_and(holds_nothing))
+        })
         .collect()
+}
+
+/// The RPM database.
+const DATABASE: &str = "usr/lib/sysimage/rpm";
+
+/// Files that sqlite makes anew whenever somebody only reads the database: the index of its log, and a log in which
+/// nothing is (sqlite.org/walformat.html).
+fn holds_nothing(name: &OsString, stat: &FileStat) -> bool {
+    let name = name.as_encoded_bytes();
+    name.ends_with(b".sqlite-shm") || name.ends_with(b".sqlite-wal") && stat.st_size == 0
 }
 
 #[cfg(test)]
@@ -107,6 +122,28 @@ mod tests {
             std::os::unix::fs::PermissionsExt::from_mode(0o700),
         )
         .unwrap();
+        assert!(!same());
+    }
+
+    #[test]
+    fn looking_into_the_rpm_database_is_no_change_and_a_log_that_holds_something_is_one() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |dir: &tempfile::TempDir, name: &str| dir.path().join(DATABASE).join(name);
+        for dir in [&a, &b] {
+            fs::create_dir_all(at(dir, "")).unwrap();
+            fs::write(at(dir, "rpmdb.sqlite-shm"), "index").unwrap();
+        }
+        let same = || {
+            is_same(
+                &beneath::open_root(a.path()).unwrap(),
+                &beneath::open_root(b.path()).unwrap(),
+            )
+            .unwrap()
+        };
+        fs::write(at(&b, "rpmdb.sqlite-shm"), "another index").unwrap();
+        fs::write(at(&b, "rpmdb.sqlite-wal"), "").unwrap();
+        assert!(same());
+        fs::write(at(&b, "rpmdb.sqlite-wal"), "frame").unwrap();
         assert!(!same());
     }
 }

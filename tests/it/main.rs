@@ -9,6 +9,7 @@ mod boot_basic;
 mod boot_etc;
 mod boot_timer;
 mod fx;
+mod root_ansible;
 mod root_boot;
 mod root_chain;
 mod root_cleanup;
