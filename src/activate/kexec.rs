@@ -7,17 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::boot;
 use crate::sys::cmd::Argv;
 use crate::sys::tool::Tool;
-use crate::sys::{beneath, fs, root};
+use crate::sys::{beneath, root};
 use crate::transaction::System;
 
 const LIMIT: Duration = Duration::from_secs(90);
-/// Where the entries of the Boot Loader Specification and what they name are, below the root.
-const ESP: &str = "boot/efi";
-const ENTRIES: &str = "loader/entries";
-/// Largest entry that is read, in bytes.
-const ENTRY: u64 = 64 << 10;
 
 /// What is loaded.
 #[derive(Debug, PartialEq, Eq)]
@@ -90,71 +86,14 @@ fn located(snapshot: impl AsFd, path: &str) -> Result<PathBuf> {
     Ok(std::fs::read_link(root::descriptor_path(fd.as_fd()))?)
 }
 
-/// The kernel of the default entry.
+/// The kernel of the default entry. kexec(8) takes one initrd; sdbootutil makes one.
 fn of_the_loader(system: &System) -> Result<Kernel> {
-    let argv = ["sdbootutil", "list-entries", "--only-default"];
-    let done = Tool::new(Argv::new(argv), LIMIT).run()?;
-    let name = String::from_utf8_lossy(&done.stdout).trim().to_owned();
-    if done.code != 0 || name.is_empty() || name.contains(['/', '\n']) {
-        bail!(
-            "sdbootutil names no default entry (status {}): {}",
-            done.code,
-            done.last_words()
-        );
-    }
-    let esp = system.root.join(ESP);
-    let entry = esp.join(ENTRIES).join(&name);
-    let text = fs::read_bounded(&entry, ENTRY).with_context(|| entry.display().to_string())?;
-    parse(&String::from_utf8_lossy(&text), &esp)
-        .with_context(|| format!("{} names no linux and no initrd", entry.display()))
-}
-
-/// Kernel, initrd and command line of an entry: `linux`, `initrd` and `options`, paths from the top of `esp`.
-fn parse(entry: &str, esp: &Path) -> Option<Kernel> {
-    let lines = || {
-        entry
-            .lines()
-            .filter_map(|line| line.trim().split_once([' ', '\t']))
-    };
-    let value = |key| lines().find(|(k, _)| *k == key).map(|(_, v)| v.trim());
-    let file = |key| value(key).map(|path| esp.join(root::relative(Path::new(path))));
-    let options: Vec<&str> = lines()
-        .filter(|(k, _)| *k == "options")
-        .map(|(_, v)| v.trim())
-        .collect();
-    Some(Kernel {
-        image: file("linux")?,
-        initrd: file("initrd")?,
-        options: (!options.is_empty()).then(|| options.join(" ")),
+    let entry = boot::next_entry(&system.root)?;
+    let entry = entry.context("the boot loader names no default entry that is there")?;
+    let initrd = entry.initrds.into_iter().next();
+    Ok(Kernel {
+        image: entry.kernel,
+        initrd: initrd.with_context(|| format!("the entry {} names no initrd", entry.id))?,
+        options: Some(entry.options),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_entry_of_the_loader_names_kernel_initrd_and_command_line() {
-        let entry = "# a comment\ntitle openSUSE\noptions root=UUID=1 rootflags=subvol=@/.snapshots/2/snapshot\n\
-                     linux /opensuse/6.4/linux-1\ninitrd\t../opensuse/6.4/initrd-1\n options quiet\n";
-        let kernel = parse(entry, Path::new("/boot/efi")).unwrap();
-        let words: Vec<String> = kernel
-            .argv()
-            .iter()
-            .map(|w| w.display().to_string())
-            .collect();
-        assert_eq!(
-            words,
-            [
-                "kexec",
-                "--kexec-syscall-auto",
-                "-l",
-                "/boot/efi/opensuse/6.4/linux-1",
-                "--initrd=/boot/efi/opensuse/6.4/initrd-1",
-                "--command-line=root=UUID=1 rootflags=subvol=@/.snapshots/2/snapshot quiet",
-            ]
-        );
-        assert_eq!(parse("linux /k\n", Path::new("/esp")), None);
-        assert_eq!(parse("", Path::new("/esp")), None);
-    }
 }

@@ -152,14 +152,15 @@ fn kexec_loads_the_kernel_of_the_next_system_wherever_its_links_lead() {
 fn kexec_takes_the_default_entry_of_a_loader_with_entries() {
     let load = "--kexec-syscall-auto -l /boot/efi/suse/linux-1 --initrd=/boot/efi/suse/initrd-1 --command-line=rootflags=subvol=@/.snapshots/2/snapshot quiet";
     let machine = machine(&format!(
-        "fake kexec '{load}'; fake sdbootutil 'list-entries --only-default'; echo 'echo suse-2.conf' >> /usr/sbin/sdbootutil
-         mkdir -p /boot/efi/loader/entries; printf 'linux /suse/linux-1\\ninitrd /suse/initrd-1\\noptions rootflags=subvol=@/.snapshots/2/snapshot quiet\\n' > /boot/efi/loader/entries/suse-2.conf"
+        "fake kexec '{load}'; mkdir -p /boot/efi /etc/sysconfig; echo LOADER_TYPE=systemd-boot > /etc/sysconfig/bootloader"
     ));
     configure(&machine, "kexec", "");
-    let ran = calls(&machine, "transactional-update reboot").succeeds();
+    let esp = "mount -t tmpfs tmpfs /boot/efi; mkdir -p /boot/efi/loader/entries; echo default suse-2 > /boot/efi/loader/loader.conf
+        printf 'linux /suse/linux-1\\ninitrd /suse/initrd-1\\noptions rootflags=subvol=@/.snapshots/2/snapshot quiet\\n' > /boot/efi/loader/entries/suse-2.conf";
+    let ran = calls(&machine, &format!("{esp}; transactional-update reboot")).succeeds();
     assert_eq!(
         ran.stdout,
-        format!("sdbootutil list-entries --only-default\nkexec {load}\nsystemctl kexec\n"),
+        format!("kexec {load}\nsystemctl kexec\n"),
         "{ran}"
     );
 }
