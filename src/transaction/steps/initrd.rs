@@ -9,9 +9,7 @@ use crate::boot::{self, Loader};
 use crate::sys::beneath;
 use crate::sys::cmd::Argv;
 use crate::transaction::Open;
-
-/// What scriptlets put there asks for new initrds: a name for each kernel, or `all`.
-const REQUESTS: &str = "run/regenerate-initrd";
+use crate::transaction::carry::INITRD_WISHES;
 
 const DRACUT: Program = Program {
     name: "dracut",
@@ -29,7 +27,7 @@ pub(super) fn program(loader: Loader) -> Option<Program> {
 /// Makes the initrd when it was asked for, by a command or by a scriptlet whose wish nobody has fulfilled yet.
 /// Returns whether it did.
 pub(super) fn follow(open: &Open<'_>, asked: bool) -> Result<bool> {
-    let requests = beneath::names_below(open.root()?, Path::new(REQUESTS))?;
+    let requests = beneath::names_below(open.root()?, Path::new(INITRD_WISHES))?;
     if !asked && requests.is_empty() {
         return Ok(false);
     }
@@ -48,7 +46,7 @@ pub(super) fn follow(open: &Open<'_>, asked: bool) -> Result<bool> {
     }
     // fulfilled: the running system need not hear of them
     for name in requests {
-        beneath::remove(open.root()?, &Path::new(REQUESTS).join(name))?;
+        beneath::remove(open.root()?, &Path::new(INITRD_WISHES).join(name))?;
     }
     Ok(true)
 }
