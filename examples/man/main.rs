@@ -115,6 +115,11 @@ const DESCRIPTION: &[&str] = &[
     "The root must be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
      the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \
      the new system runs, and is told at the end. /var/cache and /var/log are live.",
+    "What boots next is the default subvolume where GRUB reads its configuration, kernel and initrd from it; these are looked at before the \
+     switch. With systemd-boot or grub2-bls (LOADER_TYPE in /etc/sysconfig/bootloader) it is the default entry on the ESP: sdbootutil(1) puts \
+     kernel, initrd and entry there, and the update counts only when the default entry was shown to boot it and all of it is on disk. \
+     Otherwise what booted before boots next, and where the ESP is full, the bytes that are missing are named. A switch that was cut off is \
+     completed or undone by the next boot or command; until then status says that the default is not known to be bootable.",
 ];
 
 const EXIT: &[(&str, &str)] = &[
@@ -174,6 +179,11 @@ const FILES: &[(&str, &str)] = &[
     (
         "/.snapshots/N/snapshot",
         "The snapshots. Beside each is its info.xml with what snapper shows of it.",
+    ),
+    (
+        "/usr/lib/snapper/plugins",
+        "Programs that snapper calls when snapshots are made, changed, deleted or become the default; they are called for ours, too. \
+         One that fails or takes longer than PLUGIN_TIMEOUT is told and stops nothing. Those of a system below --root are not called.",
     ),
     (
         "/var/log/transactional-update.log",

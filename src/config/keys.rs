@@ -216,7 +216,7 @@ pub const KEYS: &[Key] = &[
         file: File::Tukit,
         default: DEFAULT_PLUGIN_TIMEOUT,
         values: Values::Seconds,
-        doc: "How long a plugin of tukit or of snapper may take before it is ended, which counts as a failure.",
+        doc: "How long a plugin of tukit or of snapper, or a call of sdbootutil, may take before it is ended, which counts as a failure.",
     },
     Key {
         name: "SNAPSHOT_MANAGER",
