@@ -164,7 +164,12 @@ fn copy(
     let (copy, made) = made.snapshot(inventory, of, false, format_args!("Copy of #{}", of.id))?;
     system.store.sync()?;
     signal::check()?;
-    system.switch_to(lock, copy)?;
+    if let Err(e) = system.switch_to(lock, copy) {
+        if system.may_still_boot(copy, &e) {
+            made.keep();
+        }
+        return Err(e);
+    }
     made.keep();
     tell(system, saved, copy);
     Ok(RolledBack::ToCopy {

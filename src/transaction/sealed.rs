@@ -1,13 +1,12 @@
 //! A transaction that is complete on disk and not yet what boots next.
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 
 use super::System;
 use super::hidden::HiddenFile;
 use super::plugins::{PluginError, Plugins};
 use super::record::Restart;
 use super::steps::Registration;
-use crate::boot::BootError;
 use crate::snapshot::{Info, SnapshotId, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, out};
@@ -95,8 +94,7 @@ impl<'s> Sealed<'s> {
                     complaint: plugins.finalized(self.id, false).err(),
                 })
             }
-            // an entry may still boot it
-            Err(cause) if self.is_still_needed(&cause) => {
+            Err(cause) if self.system.may_still_boot(self.id, &cause) => {
                 self.armed = false;
                 Err(cause.context(format!(
                     "snapshot {} stays until the next command has gone back",
@@ -132,12 +130,6 @@ impl<'s> Sealed<'s> {
         self.system.store.modify(self.lock, self.id, &self.info)?;
         failpoint::hit("final-info")?;
         self.system.switch(self.lock, ready)
-    }
-
-    fn is_still_needed(&self, cause: &Error) -> bool {
-        let error = cause.downcast_ref::<BootError>();
-        matches!(error, Some(BootError::SwitchAndUndo(..)))
-            && self.info.userdata.contains_key(key::UNPROVED)
     }
 
     fn undo(&mut self) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsFd;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
 use super::{System, etc};
 use crate::boot::{self, BootError, Bootable, Candidate, Cause, Loader, Previous};
@@ -137,6 +137,16 @@ impl System {
                 "boot entries of snapshot {id} are left behind: {e}"
             ));
         }
+    }
+
+    /// Whether an entry may still boot snapshot `id` after a switch to it failed with `error`: then it must not be
+    /// deleted before the way back, which stands in its description, was gone.
+    #[must_use]
+    pub fn may_still_boot(&self, id: SnapshotId, error: &Error) -> bool {
+        let failed = error.downcast_ref::<BootError>();
+        let metadata = self.store.metadata(id);
+        matches!(failed, Some(BootError::SwitchAndUndo(..)))
+            && matches!(metadata, Metadata::Good(info) if info.userdata.contains_key(key::UNPROVED))
     }
 
     fn lend<'l>(&'l self, lock: &'l WriteLock, id: SnapshotId) -> Lent<'l> {

@@ -475,6 +475,14 @@ fn a_writable_copy_gets_an_entry_and_goes_when_it_cannot() {
         bls.boot("FX_SDB=is-bootable=fail tu rollback 1; code=$?; state; entries; exit $code");
     failed.exits(1).says("2 2@2\n");
     bls.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
+    let broken = bls.boot(
+        "FX_SDB='is-bootable=fail set-default=fail' tu rollback 1; code=$?; state; exit $code",
+    );
+    broken.exits(1).says("2 1@4 unproved 4\n");
+    bls.boot("tu boot-complete; state; tu list >&2")
+        .says("2 2@2\n");
+    bls.boot("snapper --no-dbus -c root delete 3 4").succeeds();
+    bls.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
     bls.boot("tu rollback 1")
         .succeeds()
         .says("a read-write copy of #1");
