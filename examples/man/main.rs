@@ -148,6 +148,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "The lock file; takes precedence over LOCKFILE in tukit.conf.",
     ),
     ("TU_LOGFILE", "The log file."),
+    ("TU_STATE_FILE", "The old state file."),
     (
         "TRANSACTIONAL_UPDATE",
         "Is true for everything that runs inside a transaction. A transaction is not begun where it is set.",
@@ -192,6 +193,10 @@ const FILES: &[(&str, &str)] = &[
     (
         "/var/lib/transactional-update/history.jsonl",
         "One JSON object for each change: when, what, and what came of it.",
+    ),
+    (
+        "/var/lib/misc/transactional-update.state",
+        "Shell assignments for programs that read them, as earlier versions wrote them. Nothing is decided from it.",
     ),
     (
         "/run/reboot-needed",

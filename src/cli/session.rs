@@ -17,7 +17,8 @@ use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::{Root, log, out, signal, tool};
 use crate::transaction::{
-    self, BasePolicy, BootFiles, Need, Open, Published, Record, Restart, System, ask_for_restart,
+    self, BasePolicy, BootFiles, Need, Open, Published, Record, Restart, StateChange, System,
+    ask_for_restart, choose_restart,
 };
 
 const LOG: &str = "var/log/transactional-update.log";
@@ -193,11 +194,11 @@ impl Session {
                     base: Some(published.base.number()),
                     ..entry
                 });
-                ask_for_restart(system, published.restart).unwrap_or_else(|e| {
-                    out::warn(format_args!(
-                        "other programs do not know of the reboot: {e:#}"
-                    ))
-                });
+                ask_for_restart(system, published.restart).unwrap_or_else(unknown_reboot);
+                self.keep_state(
+                    system,
+                    StateChange::Published(published.id, published.restart),
+                );
                 tell(system, &published);
                 if let Some(complaint) = published.complaint {
                     out::warn(format_args!(
@@ -241,8 +242,16 @@ impl Session {
         let lock = system.lock()?;
         if let Some(next) = work(&system, &lock)? {
             self.record(&system, result, next);
+            choose_restart(&system, next).unwrap_or_else(unknown_reboot);
+            self.keep_state(&system, StateChange::RolledBack(next));
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Notes what happened for programs that know the old state file.
+    pub(super) fn keep_state(&self, system: &System, change: StateChange) {
+        let file = std::env::var_os("TU_STATE_FILE").map(Into::into);
+        transaction::keep_state(system, file, change);
     }
 
     /// Notes in the history what became of a snapshot.
@@ -361,6 +370,12 @@ fn tell_etc(system: &System) {
             "what the next system has of the changes in /etc cannot be told: {e:#}"
         )),
     }
+}
+
+fn unknown_reboot(e: Error) {
+    out::warn(format_args!(
+        "other programs do not know of the reboot: {e:#}"
+    ));
 }
 
 fn tell(system: &System, published: &Published) {

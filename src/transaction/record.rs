@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::System;
+use crate::snapshot::SnapshotId;
 use crate::sys::{beneath, fs, time};
 
 const HISTORY: &str = "var/lib/transactional-update/history.jsonl";
@@ -83,11 +84,12 @@ impl Restart {
     }
 
     pub(super) fn parse(text: &[u8]) -> Restart {
-        let text = String::from_utf8_lossy(text);
-        Restart::NAMES
-            .iter()
-            .find(|(name, _)| *name == text.trim())
-            .map_or(Restart::Reboot, |(_, r)| *r)
+        Restart::named(String::from_utf8_lossy(text).trim()).unwrap_or(Restart::Reboot)
+    }
+
+    pub(super) fn named(name: &str) -> Option<Restart> {
+        let known = Restart::NAMES.iter().find(|(known, _)| *known == name);
+        known.map(|(_, restart)| *restart)
     }
 }
 
@@ -103,6 +105,28 @@ pub fn ask_for_restart(system: &System, restart: Restart) -> Result<()> {
     let path = system.root.join(REBOOT_NEEDED);
     let text = format!("{}\n", restart.max(restart_asked_for(system)).name());
     fs::replace(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
+}
+
+/// Tells other programs what it means that `next` was chosen by hand to be the next system: a reboot, or none when
+/// it runs already.
+///
+/// # Errors
+/// When the snapshots cannot be read, or the mark not be changed.
+pub fn choose_restart(system: &System, next: SnapshotId) -> Result<()> {
+    if !system.root.is_live() {
+        return Ok(());
+    }
+    let inventory = system.store.inventory()?;
+    if [inventory.booted, inventory.current] != [Some(next); 2] {
+        return ask_for_restart(system, Restart::Reboot);
+    }
+    let path = system.root.join(REBOOT_NEEDED);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("removing {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The restart that somebody asked the running system for; [`Restart::None`] when nobody did.

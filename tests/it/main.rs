@@ -26,6 +26,7 @@ mod root_reboot;
 mod root_refusals;
 mod root_scriptlets;
 mod root_snapper;
+mod root_state;
 mod root_steps;
 mod root_tukit;
 mod root_tukit_options;
