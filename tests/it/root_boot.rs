@@ -19,10 +19,14 @@ impl Bls {
     fn of(variant: Variant, with_plugin: bool, esp: u32) -> Bls {
         let mut machine = Machine::of(variant);
         let image = machine.dir().join("esp.img");
+        // not FAT: what matters here is that it is small and apart
+        std::fs::File::create(&image)
+            .unwrap()
+            .set_len(u64::from(esp) << 10)
+            .unwrap();
         let made = command("mkfs.ext2")
             .args(["-q", "-m", "0", "-b", "1024"])
             .arg(&image)
-            .arg(format!("{esp}k"))
             .status();
         assert!(made.unwrap().success(), "mkfs.ext2");
         machine.bind(image, "/run/esp.img");
@@ -89,8 +93,13 @@ reset() { # what was there when `save` was called, and snapshot 1 alone
 
 #[test]
 fn an_update_is_the_next_system_when_its_entry_is_the_default_one() {
-    for with_plugin in [true, false] {
-        let bls = Bls::new(with_plugin);
+    let machines = [
+        (Variant::RoSqlite, true),
+        (Variant::RoSqlite, false),
+        (Variant::NestedSqlite, true),
+    ];
+    for (variant, with_plugin) in machines {
+        let bls = Bls::of(variant, with_plugin, 8192);
         let ran = bls
             .boot(&format!(
                 "transactional-update run {UPDATE} || exit; calls >&2; whole; entries"
@@ -338,6 +347,19 @@ fn completing_a_switch_can_itself_be_cut_off() {
     // on its way back, and then with a tool that works again
     let again = "TU_FAILPOINTS=entry-back=kill FX_SDB=is-bootable=fail tu boot-complete; tu boot-complete || exit 90";
     cut_everywhere(true, again, |c| c[2]);
+}
+
+#[test]
+fn where_no_entries_decide_there_is_nothing_to_make_good() {
+    let machine = Machine::new();
+    let cut = "TU_FAILPOINTS=told=kill transactional-update -q run true; grep -c tu-unproved /.snapshots/2/info.xml; transactional-update status";
+    let ran = machine.boot(cut).succeeds();
+    assert!(
+        ran.stdout.starts_with("0\nRunning: #1\nNext boot: #2\n"),
+        "{ran}"
+    );
+    ran.does_not_say("Attention");
+    machine.holds(&[1, 2], 2);
 }
 
 #[test]
