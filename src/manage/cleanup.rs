@@ -1,8 +1,10 @@
 //! Marking old snapshots, so that snapper's clean-up deletes them.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::retention::{self, Boot, Deletable, NotUnderstood};
+use crate::boot::{self, NextEntry};
+use crate::snapshot::{Inventory, SnapshotId};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, owner, signal, time};
 use crate::transaction::{System, recover};
@@ -24,9 +26,18 @@ pub enum Cleaned {
 pub fn cleanup(system: &System, lock: &WriteLock) -> Result<Cleaned> {
     let mut inventory = system.store.inventory()?;
     recover(system, lock, &mut inventory)?;
+    let next = match next(system, &inventory) {
+        Ok(next) => next,
+        Err(e) => {
+            return Ok(Cleaned::NotUnderstood(NotUnderstood(vec![format!(
+                "{e:#}"
+            )])));
+        }
+    };
     let boot = Boot {
         id: owner::boot_id(),
         since: time::booted().map(time::utc).unwrap_or_default(),
+        next,
     };
     let plan = match retention::plan(&inventory, &boot) {
         Ok(plan) => plan,
@@ -40,4 +51,14 @@ pub fn cleanup(system: &System, lock: &WriteLock) -> Result<Cleaned> {
         failpoint::hit("cleanup-marked")?;
     }
     Ok(Cleaned::Marked(plan))
+}
+
+/// The snapshot that the boot loader's default entry names, where it has entries.
+fn next(system: &System, inventory: &Inventory) -> Result<Option<SnapshotId>> {
+    let entry = boot::next_entry(&system.root).context("what boots next is not known")?;
+    let boots = |entry: &NextEntry| {
+        let mut all = inventory.snapshots.keys().copied();
+        all.find(|id| entry.boots(&system.store.path_inside(*id)))
+    };
+    Ok(entry.as_ref().and_then(boots))
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::boot::Previous;
 use crate::snapshot::{Info, Inventory, Metadata, Snapshot, SnapshotId, key};
 
 /// snapper's cleanup algorithm that keeps a number of snapshots (snapper-configs(5), NUMBER_LIMIT).
@@ -14,13 +15,15 @@ const IMPORTANT: &str = "important";
 /// How the description begins that transactions give their snapshots, also those of other programs.
 const DESCRIPTION: &str = "Snapshot Update of #";
 
-/// Which boot this is: transactions of another one wait for nobody.
+/// Which boot this is: transactions of another one wait for nobody. And what the next one will be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Boot {
     /// Its id (random(4)); empty when that is not known.
     pub(super) id: String,
     /// When it began: UTC, as info.xml has its dates; empty when that is not known.
     pub(super) since: String,
+    /// The snapshot that the boot loader's default entry names, where it has entries.
+    pub(super) next: Option<SnapshotId>,
 }
 
 /// A snapshot that may be marked for deletion, with the metadata that marks it. Only [`plan`] makes one.
@@ -77,7 +80,7 @@ pub(super) fn plan(inventory: &Inventory, boot: &Boot) -> Result<Vec<Deletable>,
     if !problems.is_empty() {
         return Err(NotUnderstood(problems));
     }
-    let used = in_use(inventory);
+    let used = in_use(inventory, boot);
     let free = inventory
         .snapshots
         .values()
@@ -108,12 +111,22 @@ fn not_understood(inventory: &Inventory) -> Vec<String> {
     problems
 }
 
-/// What runs, what boots next with all it was made from since, and what unfinished transactions build upon.
-fn in_use(inventory: &Inventory) -> BTreeSet<SnapshotId> {
-    let mut used: BTreeSet<SnapshotId> = [inventory.booted, inventory.current, inventory.default]
-        .into_iter()
-        .flatten()
-        .collect();
+/// What runs, what boots next with all it was made from since, both ends of a switch that is not proved yet, and
+/// what unfinished transactions build upon.
+fn in_use(inventory: &Inventory, boot: &Boot) -> BTreeSet<SnapshotId> {
+    let known = [
+        inventory.booted,
+        inventory.current,
+        inventory.default,
+        boot.next,
+    ];
+    let mut used: BTreeSet<SnapshotId> = known.into_iter().flatten().collect();
+    for snapshot in inventory.snapshots.values() {
+        if let Some(way_back) = snapshot.userdata(key::UNPROVED) {
+            used.insert(snapshot.id);
+            used.extend(goes_back_to(inventory, way_back));
+        }
+    }
     if let (Some(pending), Some(current)) = (inventory.pending(), inventory.current) {
         used.extend(inventory.lineage(pending.id, current).unwrap_or_default());
         used.extend(pending.base().map(|base| base.id));
@@ -121,6 +134,14 @@ fn in_use(inventory: &Inventory) -> BTreeSet<SnapshotId> {
     let unfinished = inventory.snapshots.values().filter(|s| s.in_progress());
     used.extend(unfinished.filter_map(|s| Some(s.base()?.id)));
     used
+}
+
+/// The snapshot that a noted way back leads to.
+fn goes_back_to(inventory: &Inventory, way_back: &str) -> Option<SnapshotId> {
+    let subvolume = way_back.parse::<Previous>().ok()?.subvolume();
+    let mut all = inventory.snapshots.values();
+    let is_it = |s: &&Snapshot| s.subvolume.as_ref().is_some_and(|v| v.id == subvolume);
+    all.find(is_it).map(|s| s.id)
 }
 
 /// The mark that a snapshot which is not in use lacks.
@@ -191,6 +212,7 @@ mod tests {
         Boot {
             id: "this".into(),
             since: NOW.into(),
+            next: None,
         }
     }
 
@@ -292,6 +314,28 @@ mod tests {
     }
 
     #[test]
+    fn what_an_entry_boots_and_both_ends_of_an_unproved_switch_stay() {
+        let mut snapshots: Vec<_> = (1..=6).map(|n| update(n, 1, kept_by_rollback)).collect();
+        for (snapshot, subvolume) in snapshots.iter_mut().zip(261..) {
+            snapshot.subvolume.as_mut().unwrap().id = subvolume;
+        }
+        if let Metadata::Good(info) = &mut snapshots[3].metadata {
+            data(info, key::UNPROVED, "263:opensuse-3.conf");
+        }
+        let inventory = system(1, 1, snapshots);
+        let boot = Boot {
+            next: Some(id(5)),
+            ..boot()
+        };
+        let marked: Vec<_> = plan(&inventory, &boot)
+            .unwrap()
+            .iter()
+            .map(Deletable::id)
+            .collect();
+        assert_eq!(marked, [id(2), id(6)]);
+    }
+
+    #[test]
     fn what_a_person_or_another_algorithm_keeps_is_not_touched() {
         let mut theirs = whole(2);
         if let Metadata::Good(info) = &mut theirs.metadata {
@@ -341,6 +385,7 @@ mod tests {
         let unknown = Boot {
             id: String::new(),
             since: String::new(),
+            next: None,
         };
         assert_eq!(plan(&inventory, &unknown), Ok(Vec::new()));
     }

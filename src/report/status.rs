@@ -190,7 +190,7 @@ fn attention(inventory: &Inventory) -> Vec<String> {
         }
         if snapshot.is_forgotten() {
             found.push(format!(
-                "snapshot {0} is an open transaction of an earlier boot; `cleanup` marks it for deletion, \
+                "snapshot {0} is an open transaction of an earlier boot; snapper's clean-up deletes it, \
                  `tukit close {0}` makes it the next system",
                 snapshot.id
             ));

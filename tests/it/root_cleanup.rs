@@ -179,3 +179,22 @@ fn overlays_that_no_snapshot_uses_are_named_and_stay() {
         .succeeds()
         .says("1 2 work-etc");
 }
+
+#[test]
+fn what_the_default_entry_boots_is_not_marked_though_it_is_not_the_default_snapshot() {
+    let machine = after_two_rollbacks(Variant::RoSqlite);
+    machine.prepare("mkdir -p /boot/efi /etc/sysconfig; echo LOADER_TYPE=systemd-boot > /etc/sysconfig/bootloader; sed -i /cleanup/d /.snapshots/1/info.xml");
+    let unknown = "transactional-update cleanup; marks";
+    let ran = boot(&machine, unknown)
+        .succeeds()
+        .says("what boots next is not known");
+    assert_eq!(ran.stdout, "1:\n2:\n3:\n", "{ran}");
+    let esp = "mount -t tmpfs tmpfs /boot/efi; mkdir -p /boot/efi/loader/entries; echo default suse-2 > /boot/efi/loader/loader.conf
+        printf 'linux /k\\noptions rootflags=subvol=@/.snapshots/2/snapshot quiet\\n' > /boot/efi/loader/entries/suse-2.conf";
+    let ran = boot(
+        &machine,
+        &format!("{esp}; transactional-update cleanup; marks"),
+    )
+    .succeeds();
+    assert_eq!(ran.stdout, "1:number important\n2:\n3:\n", "{ran}");
+}
