@@ -8,9 +8,11 @@ DESTDIR ?=
 prefix  ?= /usr
 sysconfdir ?= /etc
 sbindir  = $(prefix)/sbin
+libexecdir = $(prefix)/libexec
 mandir   = $(prefix)/share/man
 unitdir  = $(prefix)/lib/systemd/system
 tmpfiles = $(prefix)/lib/tmpfiles.d
+dracutmodule = $(prefix)/lib/dracut/modules.d/50transactional-update
 snapperplugins = $(prefix)/lib/snapper/plugins
 
 .PHONY: demo test bench man install install-system lint build deps root clean
@@ -53,6 +55,9 @@ install: build man install-system
 # what a system runs, without the documents: tests put it into their machines, with the programs that BUILT names
 install-system:
 	install -D -m 755 -t $(DESTDIR)$(sbindir) $(BUILT)/$(PROGRAM) $(BUILT)/tukit
+	install -D -m 755 -t $(DESTDIR)$(libexecdir) $(BUILT)/$(PROGRAM)-sync-etc-state
+	install -D -m 755 -t $(DESTDIR)$(dracutmodule) dracut/*.sh
+	install -D -m 644 -t $(DESTDIR)$(dracutmodule) dracut/*.service
 	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service units/*.timer
 	install -D -m 755 -t $(DESTDIR)$(snapperplugins) snapper/50-etc
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf

@@ -310,10 +310,32 @@ fn each_key_is_described_with_its_values_and_its_default() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // tests start programs as a person does
+fn the_page_of_the_merge_has_every_option_and_what_the_program_says_of_itself() {
+    let page = plain(&man::sync_etc::page());
+    let mut command = transactional_update::cli::sync_etc::command();
+    command.build();
+    let (mut commands, mut options) = (BTreeSet::new(), BTreeSet::new());
+    defined(&command, "", &mut commands, &mut options);
+    assert_eq!(options_in(&headings(&section(&page, "OPTIONS"))), options);
+    let out = std::process::Command::new(env!("CARGO_BIN_EXE_transactional-update-sync-etc-state"))
+        .arg("--help")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(out.stdout).unwrap();
+    let words = help.split([' ', '\n', ',', '[', '=', '<']);
+    let page = page.join("\n");
+    for word in words.filter(|w| w.starts_with('-') || w.chars().all(|c| c.is_ascii_uppercase())) {
+        assert!(page.contains(word), "{word} of --help is not in the page");
+    }
+}
+
+#[test]
 fn the_pages_hold_nothing_that_the_reader_of_pages_would_not_show() {
     for (name, page) in [
         ("transactional-update", man::program_page()),
         ("transactional-update.conf", man::configuration_page()),
+        ("transactional-update-sync-etc-state", man::sync_etc::page()),
         ("tukit", man::tukit::program_page()),
         ("tukit.conf", man::tukit::configuration_page()),
     ] {

@@ -3,6 +3,7 @@
 //! Both come from the definitions that the programs themselves use, so that they cannot differ from them.
 
 pub(crate) mod page;
+pub(crate) mod sync_etc;
 pub(crate) mod tukit;
 
 use std::path::Path;
@@ -26,6 +27,7 @@ fn main() -> io::Result<()> {
     for (file, page) in [
         ("transactional-update.8", program_page()),
         ("transactional-update.conf.5", configuration_page()),
+        ("transactional-update-sync-etc-state.8", sync_etc::page()),
         ("tukit.8", tukit::program_page()),
         ("tukit.conf.5", tukit::configuration_page()),
     ] {
