@@ -284,7 +284,7 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn new(script: &str, out: Output) -> Ran {
+    pub(crate) fn new(script: &str, out: Output) -> Ran {
         use std::os::unix::process::ExitStatusExt;
         let code = out
             .status
@@ -374,7 +374,7 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
 }
 
-fn require_root() {
+pub(crate) fn require_root() {
     assert!(
         nix::unistd::Uid::effective().is_root(),
         "this test needs root, loop devices and btrfs: run `make test` as root"

@@ -1,13 +1,14 @@
 //! The integration tests: the real program on real btrfs with real zypper, rpm and snapper.
 //!
 //! `root_*` need root, loop devices and the fixture (tests/fixture), which the first of them builds; `boot_*` also
-//! systemd-nspawn, for real boots.
+//! systemd-nspawn, for real boots. `etc_*` need root, for owners and devices.
 
 #![allow(clippy::unwrap_used)] // in a test it says where
 
 mod boot_basic;
 mod boot_etc;
 mod boot_timer;
+mod etc_merge;
 mod fx;
 mod root_ansible;
 mod root_boot;
