@@ -2,7 +2,8 @@
 //!
 //! It is not chrooted, so that programs which compare their root with that of process 1 (as systemctl does)
 //! see that they are in a chroot. It mounts /proc, starts the program chrooted, passes signals on, and when
-//! the program has ended notes what it left behind. When it ends itself, the kernel ends all the others.
+//! the program has ended notes what it left behind. When it ends itself, the kernel ends all the others. For a
+//! program that runs beside the snapshot there is no such namespace, and it ends them itself.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -17,9 +18,10 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, chroot, setsid};
-use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
+use super::family;
 use super::run::{Exit, Run, RunError};
 use crate::sys::cmd::{self, Argv};
 use crate::sys::root::{INSIDE, PROC};
@@ -91,7 +93,12 @@ impl Task {
 
     fn run(&self) -> ExitCode {
         // Dies with the process that started it. When that is dead already, its descriptor is gone, too.
-        let report = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)
+        let death = if self.chrooted {
+            Signal::SIGKILL
+        } else {
+            Signal::SIGUSR1
+        };
+        let report = nix::sys::prctl::set_pdeathsig(death)
             .map_err(io::Error::from)
             .and_then(|()| File::options().append(true).open(&self.report));
         let Ok(mut report) = report else {
@@ -119,27 +126,34 @@ impl Task {
             .map_err(at("opening proc in the snapshot"))?;
         mount::proc(&proc).map_err(at("mounting proc"))?;
         if !self.chrooted {
-            // the namespace of mounts is this run's own: outside of it everything is as it was
-            let proc = beneath::open_root(Path::new(PROC)).map_err(at("opening proc"))?;
-            mount::proc(&proc).map_err(at("mounting proc outside of the snapshot"))?;
+            family::take_in_orphans().map_err(at("taking in orphans"))?;
         }
         if !self.interactive {
             setsid().map_err(|e| at("starting a session")(e.into()))?;
         }
         let before = mount_points();
-        let mut signals =
-            Signals::new([SIGCHLD, SIGTERM, SIGINT, SIGHUP]).map_err(at("listening to signals"))?;
+        let mut signals = Signals::new([SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGUSR1])
+            .map_err(at("listening to signals"))?;
         let program = self.spawn()?;
         let has_terminal = self.interactive && out::is_answered();
         for signal in signals.forever() {
             match signal {
                 SIGCHLD => {
                     if let Some(code) = reap(program) {
-                        return Ok((code, self.left_behind(&before)));
+                        let left = self.left_behind(&before);
+                        if !self.chrooted {
+                            family::end();
+                        }
+                        return Ok((code, left));
                     }
                 }
                 SIGINT if has_terminal => {} // the terminal has sent it to the program as well
-                other => pass_on(other),
+                // who started us is dead
+                SIGUSR1 if !self.chrooted => {
+                    family::end();
+                    break;
+                }
+                other => self.pass_on(other),
             }
         }
         Err(("waiting", io::Error::from(io::ErrorKind::Interrupted)))
@@ -173,23 +187,25 @@ impl Task {
         started.map(Pid::from_raw)
     }
 
+    /// To every process of the run but ourselves; that there is none is fine.
+    fn pass_on(&self, signal: i32) {
+        match Signal::try_from(signal) {
+            Ok(signal) if self.chrooted => kill(Pid::from_raw(-1), signal).unwrap_or(()),
+            // the system's own processes are none of ours
+            Ok(signal) => family::pass_on(signal),
+            Err(_) => {}
+        }
+    }
+
     /// Processes that still run and mounts that were not there before; both are gone as soon as we are.
     fn left_behind(&self, before: &[PathBuf]) -> Vec<String> {
-        let processes = fs::read_dir(self.top.join("proc"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut left: Vec<String> = processes
-            .filter_map(|entry| {
-                entry
-                    .file_name()
-                    .to_str()?
-                    .parse::<u32>()
-                    .ok()
-                    .map(|pid| (pid, entry.path()))
-            })
-            .filter(|(pid, dir)| *pid != 1 && !is_zombie(dir))
-            .filter_map(|(_, dir)| fs::read_to_string(dir.join("comm")).ok())
+        let names = if self.chrooted {
+            self.others()
+        } else {
+            family::names()
+        };
+        let mut left: Vec<String> = names
+            .iter()
             .map(|name| format!("process {}", name.trim().replace('\n', " ")))
             .take(NAMED)
             .collect();
@@ -204,6 +220,24 @@ impl Task {
             }),
         );
         left
+    }
+}
+
+impl Task {
+    /// The names of the other processes of the namespace.
+    fn others(&self) -> Vec<String> {
+        let processes = fs::read_dir(self.top.join("proc"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        processes
+            .filter_map(|entry| {
+                let pid = entry.file_name().to_str()?.parse::<u32>().ok()?;
+                Some((pid, entry.path()))
+            })
+            .filter(|(pid, dir)| *pid != 1 && !is_zombie(dir))
+            .filter_map(|(_, dir)| fs::read_to_string(dir.join("comm")).ok())
+            .collect()
     }
 }
 
@@ -237,13 +271,6 @@ fn reap(program: Pid) -> Option<u8> {
             Ok(_) => {}
             Err(_) => return code,
         }
-    }
-}
-
-/// To every process of the namespace but ourselves; that there is none is fine.
-fn pass_on(signal: i32) {
-    if let Ok(signal) = Signal::try_from(signal) {
-        kill(Pid::from_raw(-1), signal).unwrap_or(());
     }
 }
 

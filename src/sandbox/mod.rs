@@ -5,8 +5,10 @@
 //!
 //! Invariants: mounts live in a namespace of this process and go with it, however it ends. Every process of a
 //! run lives in a pid namespace whose first process is ours and dies with us, so that after a run, or after
-//! SIGKILL, none of them is left.
+//! SIGKILL, none of them is left. A run beside the snapshot has the system's own numbers, because systemd answers to
+//! no other; there the first process takes in orphans, and ends all of them when it or we end.
 
+mod family;
 mod init;
 mod mounts;
 mod plan;

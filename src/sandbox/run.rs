@@ -28,7 +28,8 @@ pub struct Run {
     pub interactive: bool,
     /// Looks the program up in the system's directories only, not in the caller's PATH.
     pub trusted_path: bool,
-    /// Whether the snapshot is its root directory. Otherwise it works on the snapshot from outside.
+    /// Whether the snapshot is its root directory. Otherwise it works on the snapshot from outside, among the
+    /// processes of the system.
     pub chrooted: bool,
 }
 
@@ -166,7 +167,12 @@ impl Run {
         mut command: Command,
         started: &SyncSender<Streams>,
     ) -> Result<ExitStatus, RunError> {
-        unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)
+        let own_numbers = if self.chrooted {
+            CloneFlags::CLONE_NEWPID
+        } else {
+            CloneFlags::empty()
+        };
+        unshare(CloneFlags::CLONE_NEWNS | own_numbers)
             .map_err(|e| self.failed("making namespaces")(e.into()))?;
         let mut child = command
             .spawn()

@@ -8,6 +8,7 @@
 mod boot_basic;
 mod boot_etc;
 mod boot_timer;
+mod boot_tukit;
 mod etc_merge;
 mod fx;
 mod root_ansible;
