@@ -1,11 +1,11 @@
 //! The units in real boots: the nightly update, with nobody there.
 
-use crate::fx::{Machine, REBOOT};
+use crate::fx::{Machine, REBOOT, Variant};
 
 /// A machine whose snapshot 2 has version 1 of a package of which its repository has version 2. Its timer has last
 /// run two days ago and does not wait for its turn.
-fn machine() -> Machine {
-    let machine = Machine::new();
+fn machine(variant: Variant) -> Machine {
+    let machine = Machine::of(variant);
     machine.use_repository("v2", &["gpgcheck=0"]);
     machine.tu("-n pkg install fx-etc-1.0").succeeds();
     machine.install();
@@ -24,9 +24,8 @@ const LOOK: &str = "findmnt -n -o FSROOT /; rpm -q fx-etc; systemctl --failed --
 const WAIT: &str = "for i in {1..300}; do [ \"$(systemctl show -P ExecMainExitTimestampMonotonic transactional-update.service)\" = 0 ] || break; sleep 0.1; done
     systemctl show -P Result transactional-update.service; sleep 2";
 
-#[test]
-fn the_timer_updates_the_machine_which_comes_back_in_the_new_snapshot() {
-    let machine = machine();
+fn updated_by_the_timer(variant: Variant) {
+    let machine = machine(variant);
     machine
         .power_on(&format!(
             "{LOOK}; {WAIT}; journalctl -b --no-pager -u transactional-update.service"
@@ -45,8 +44,23 @@ fn the_timer_updates_the_machine_which_comes_back_in_the_new_snapshot() {
 }
 
 #[test]
+fn the_timer_updates_the_machine_which_comes_back_in_the_new_snapshot_read_only() {
+    updated_by_the_timer(Variant::RoSqlite);
+}
+
+#[test]
+fn the_timer_updates_the_machine_which_comes_back_in_the_new_snapshot_read_write() {
+    updated_by_the_timer(Variant::RwNdb);
+}
+
+#[test]
+fn the_timer_updates_the_machine_which_comes_back_in_the_new_snapshot_with_an_etc_of_its_own() {
+    updated_by_the_timer(Variant::NestedSqlite);
+}
+
+#[test]
 fn the_timer_leaves_a_machine_alone_that_has_nothing_to_update() {
-    let machine = machine();
+    let machine = machine(Variant::RoSqlite);
     machine.tu("dup").succeeds();
     machine.prepare("rm -f /run/reboot-needed");
     machine
@@ -59,7 +73,7 @@ fn the_timer_leaves_a_machine_alone_that_has_nothing_to_update() {
 
 #[test]
 fn the_unit_updates_as_the_configuration_says_and_a_failure_is_its_failure() {
-    let machine = machine();
+    let machine = machine(Variant::RoSqlite);
     machine.prepare("echo UPDATE_METHOD=patch > /etc/transactional-update.conf; systemctl disable transactional-update.timer");
     let run = "systemctl start transactional-update.service; systemctl show -P Result transactional-update.service; journalctl -b --no-pager -u transactional-update.service";
     machine
@@ -78,7 +92,7 @@ fn the_unit_updates_as_the_configuration_says_and_a_failure_is_its_failure() {
 
 #[test]
 fn the_clean_up_unit_marks_what_is_old() {
-    let machine = machine();
+    let machine = machine(Variant::RoSqlite);
     machine.prepare(
         "systemctl disable transactional-update.timer; sed -i /cleanup/d /.snapshots/1/info.xml",
     );
@@ -91,10 +105,34 @@ fn the_clean_up_unit_marks_what_is_old() {
 
 #[test]
 fn systemd_finds_nothing_wrong_in_the_units() {
-    let machine = machine();
+    let machine = machine(Variant::RoSqlite);
     let units = "/usr/lib/systemd/system/transactional-update*.{service,timer}";
     let ran = machine
         .boot(&format!("systemd-analyze verify --man=no --recursive-errors=no {units} && systemd-analyze calendar daily '*-*-* 23:00:00' >&2"))
         .succeeds();
     assert_eq!(ran.stdout, "", "{ran}");
+}
+
+#[test]
+fn an_update_that_is_stopped_or_overtaken_by_a_reboot_leaves_the_old_system() {
+    let machine = machine(Variant::RoSqlite);
+    machine.prepare("systemctl disable transactional-update.timer");
+    // the unit with a command that would go on for long
+    let begin = "d=/run/systemd/system/transactional-update.service.d; mkdir -p $d
+        printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/transactional-update cleanup run sleep 1000\\n' > $d/slow.conf; systemctl daemon-reload
+        systemctl start --no-block transactional-update.service; for i in {1..100}; do pgrep -x sleep && break; sleep 0.1; done; ls /.snapshots | xargs";
+    machine
+        .power_on(&format!("{begin}; systemctl stop transactional-update.service; ls -A /.snapshots | xargs; pgrep -x sleep; systemctl show -P Result transactional-update.service"))
+        .exits(0)
+        .says("\n1 2 3\n1 2\nexit-code\n");
+    let started = std::time::Instant::now();
+    machine
+        .power_on(&format!("{begin}; systemctl --no-block reboot; sleep 60"))
+        .exits(REBOOT)
+        .says("\n1 2 3\n");
+    assert!(
+        started.elapsed().as_secs() < 45,
+        "the reboot waited for the update"
+    );
+    machine.holds(&[1, 2], 2);
 }
