@@ -1,4 +1,4 @@
-# make demo | test | bench | man | install DESTDIR= | lint | clean
+# make demo | test | bench | proof | man | install DESTDIR= | lint | clean
 # demo and test do all their set-up on a fresh Debian 12 machine: tests/fixture/deps.sh says what is missing, or installs it as root.
 
 CARGO  ?= cargo
@@ -15,7 +15,7 @@ tmpfiles = $(prefix)/lib/tmpfiles.d
 dracutmodule = $(prefix)/lib/dracut/modules.d/50transactional-update
 snapperplugins = $(prefix)/lib/snapper/plugins
 
-.PHONY: demo test bench man install install-system lint build deps root clean
+.PHONY: demo test bench proof man install install-system lint build deps root clean
 
 build: deps
 	$(CARGO) build --release --locked
@@ -33,6 +33,12 @@ demo: root build
 # a missing privilege or tool is a failure, never a test that is passed over
 test: root
 	@tests/run.sh
+
+# by hand, before a release or when its area changed: appends to docs/proofs.tsv
+proof:
+	@tests/fixture/deps.sh --for-proof
+	$(MAKE) build
+	@tests/proof/etc-in-initrd.sh target/release
 
 bench: root build
 	@benches/side-by-side.sh target/release/$(PROGRAM)
