@@ -208,6 +208,10 @@ pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &mut Inventor
         match done {
             Ok(()) => {
                 system.note(lock, id, None);
+                // or whoever writes it next would bring the note back
+                if let Some(snapshot) = inventory.snapshots.get_mut(&id) {
+                    snapshot.metadata = system.store.metadata(id);
+                }
             }
             Err(why) => out::warn(format_args!(
                 "the switch to snapshot {id} was cut off, and it is not known to be bootable: {why}"

@@ -349,6 +349,62 @@ fn completing_a_switch_can_itself_be_cut_off() {
     cut_everywhere(true, again, |c| c[2]);
 }
 
+/// A machine with the disks that `bls` has when it loses power at the point that `script` marks by making
+/// /run/host/reached: what only lies in memory is gone.
+fn after_a_power_cut(bls: &mut Bls, script: &str) -> Bls {
+    let dir = bls.0.dir().to_owned();
+    bls.0.bind(&dir, "/run/host");
+    let mut running = bls.0.start(&format!("{MOUNT}\n{FUNCTIONS}\n{script}"));
+    for _ in 0..600 {
+        if dir.join("reached").exists() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    assert!(dir.join("reached").exists(), "{script}");
+    let cut = Bls::new(true);
+    let esp = "esp.img";
+    for (from, to) in [
+        (bls.0.image().to_owned(), cut.0.image().to_owned()),
+        (dir.join(esp), cut.0.dir().join(esp)),
+    ] {
+        let copied = command("cp")
+            .arg("--sparse=always")
+            .args([from, to])
+            .status();
+        assert!(copied.unwrap().success(), "cp");
+    }
+    running.kill().unwrap();
+    running.wait().unwrap();
+    std::fs::remove_file(dir.join("reached")).unwrap();
+    cut
+}
+
+#[test]
+fn power_that_fails_at_any_point_of_a_switch_leaves_a_system_that_was_shown_to_boot() {
+    let reached = "touch:/run/host/reached";
+    for (point, ends) in [
+        ("after-set-default", &["1 1@1\n", "2 2@2\n"][..]),
+        ("committed", &["2 2@2\n"]),
+        ("told", &["2 2@2\n"]),
+        ("shown", &["2 2@2\n"]),
+    ] {
+        let script = format!("TU_FAILPOINTS={point}={reached},{point}=sleep:60000 tu run {UPDATE}");
+        let cut = after_a_power_cut(&mut Bls::new(true), &script);
+        // which of the two default entries is on disk before the proof is chance; each has its snapshot
+        let ran = cut
+            .boot("state >&2; tu boot-complete; state; whole")
+            .succeeds();
+        assert!(ends.contains(&ran.stdout.as_str()), "{point}\n{ran}");
+        if point == "shown" {
+            ran.says("2 2@2 unproved 2\n");
+        }
+    }
+    let said = format!("tu run {UPDATE}; touch /run/host/reached; sleep 60");
+    let cut = after_a_power_cut(&mut Bls::new(true), &said);
+    cut.holds(&[1, 2], 2, &format!("fx-{NEW}-2.conf"));
+}
+
 #[test]
 fn where_no_entries_decide_there_is_nothing_to_make_good() {
     let machine = Machine::new();
