@@ -396,7 +396,8 @@ impl<'s> Open<'s> {
         match (work(), call("post")) {
             (Ok(done), after) => after.map(|()| done),
             (Err(cause), Ok(())) => Err(cause),
-            (Err(cause), Err(after)) => Err(cause.context(format!("{after:#}; before that"))),
+            // what a plugin wants counts, also when there is another reason to end
+            (Err(cause), Err(after)) => Err(after.context(format!("{cause:#}; after that"))),
         }
     }
 
