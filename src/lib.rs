@@ -13,6 +13,7 @@
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
 //! - [`manage`]: rollback, discard, retention
 //! - [`activate`]: reboot methods
+//! - [`setup`]: FIPS, kdump, SELinux, registration, migration
 //! - [`report`]: status and list
 //! - [`cli`]: arguments, exit codes, words, progress; one file per command
 
@@ -25,6 +26,7 @@ pub mod manage;
 pub mod package;
 pub mod report;
 pub mod sandbox;
+pub mod setup;
 pub mod snapshot;
 pub mod sys;
 pub mod transaction;

@@ -27,12 +27,17 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "activate",
         &["transaction", "snapshot", "boot", "config", "sys"],
     ),
+    (
+        "setup",
+        &["transaction", "snapshot", "boot", "etc", "config", "sys"],
+    ),
     ("report", &["snapshot", "boot", "etc", "config", "sys"]),
     (
         "cli",
         &[
             "report",
             "activate",
+            "setup",
             "manage",
             "transaction",
             "snapshot",
@@ -59,7 +64,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["sys"]),
     (
         "anyhow",
-        &["transaction", "manage", "activate", "report", "cli"],
+        &[
+            "transaction",
+            "manage",
+            "activate",
+            "setup",
+            "report",
+            "cli",
+        ],
     ),
     ("serde_json", &["transaction", "cli"]),
 ];

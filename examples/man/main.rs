@@ -67,7 +67,7 @@ pub(crate) fn program_page() -> String {
     }
     page.item("-h, --help", "Each command prints its help with this.");
     page.section("Options")
-        .text("They stand anywhere in the line, but what follows run and pkg belongs to those.");
+        .text("They stand anywhere in the line, but what follows pkg, migration, register and run belongs to those.");
     page.options(&command);
     page.section("Exit status");
     page.table(EXIT);

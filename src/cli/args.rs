@@ -7,6 +7,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use super::words::{self, Extent};
+use crate::setup::CrashKernel;
 use crate::snapshot::SnapshotId;
 
 /// Build the next system in a new snapshot. The running system is never touched.
@@ -19,7 +20,7 @@ use crate::snapshot::SnapshotId;
     override_usage = "transactional-update [OPTIONS] [COMMAND...]"
 )]
 #[command(
-    after_help = "Commands that change the system can be chained (\"cleanup dup reboot\"); what follows pkg and run \
+    after_help = "Commands that change the system can be chained (\"cleanup dup reboot\"); what follows pkg, migration, register and run \
                   belongs to them. Without a command: what UPDATE_METHOD says.\n\nExit status: 0 done; `run` and `shell`: the status of the command (127: not found, \
                   126: not executable); 1 failed, nothing changed."
 )]
@@ -52,7 +53,7 @@ pub struct Options {
     /// Build upon the running system
     #[arg(long, overrides_with = "base")]
     pub no_continue: bool,
-    /// Answer the package manager's questions yourself (default for pkg)
+    /// Answer the package manager's questions yourself (default for pkg and migration)
     #[arg(short, long, overrides_with = "non_interactive")]
     pub interactive: bool,
     /// Let the package manager take its defaults (default for dup, up and patch)
@@ -99,6 +100,27 @@ pub enum Command {
     /// Update as UPDATE_METHOD says, beside other commands (for the unit)
     #[command(hide = true)]
     Auto,
+    /// Migrate to another version of the registered products
+    Migration {
+        /// Options for `zypper migration`
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGS"
+        )]
+        args: Vec<OsString>,
+    },
+    /// Register the system (SUSEConnect)
+    Register {
+        /// Options for SUSEConnect
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            required = true,
+            value_name = "ARGS"
+        )]
+        args: Vec<OsString>,
+    },
     /// Run a command in the new snapshot
     Run {
         /// The command and its arguments
@@ -121,6 +143,16 @@ pub enum Command {
     Bootloader,
     /// Make the initrd of kdump anew (with fadump; without it, that happens at boot)
     Kdump,
+    /// Install what FIPS needs and switch it on
+    SetupFips,
+    /// Install the targeted policy of SELinux and switch it on
+    SetupSelinux,
+    /// Install kdump and switch it on
+    SetupKdump {
+        /// Memory to reserve, in MiB (default: what kdump computes)
+        #[arg(long, value_name = "LOW[,HIGH]", require_equals = true)]
+        crashkernel: Option<CrashKernel>,
+    },
     /// Mark old snapshots, so that snapper's clean-up deletes them; never one that is in use
     Cleanup,
     /// The part of cleanup that is about snapshots
@@ -250,12 +282,17 @@ const CHAINED: &[(&str, Extent)] = &[
     ("up", Extent::Name),
     ("patch", Extent::Name),
     ("auto", Extent::Name),
+    ("migration", Extent::Rest),
+    ("register", Extent::Rest),
     ("run", Extent::Rest),
     ("shell", Extent::Name),
     ("initrd", Extent::Name),
     ("grub.cfg", Extent::Name),
     ("bootloader", Extent::Name),
     ("kdump", Extent::Name),
+    ("setup-fips", Extent::Name),
+    ("setup-selinux", Extent::Name),
+    ("setup-kdump", Extent::Option("--crashkernel")),
     ("apply", Extent::Name),
     ("reboot", Extent::Name),
 ];

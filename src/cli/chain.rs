@@ -11,14 +11,15 @@ use anyhow::{Result, bail};
 use super::args::Command;
 use super::cleanup::{self, Cleanup};
 use super::session::{Ended, Frame, Session, Worked};
-use super::{apply, pkg, reboot, run};
+use super::step::Step;
+use super::{apply, migration, pkg, reboot, register};
 use crate::activate;
 use crate::config::UpdateMethod;
 use crate::package::Action;
-use crate::sandbox::Shown;
+use crate::setup::Setup;
 use crate::sys::cmd::Argv;
 use crate::sys::out;
-use crate::transaction::{self, BootFiles, Need, Open, Restart, System};
+use crate::transaction::{self, BootFiles, Need, Open, System};
 
 /// What the commands of one call come to.
 #[derive(Debug)]
@@ -39,14 +40,6 @@ pub(super) struct Chain {
     boot_files: BootFiles,
     apply: bool,
     reboot: bool,
-}
-
-/// What is done in the new snapshot. The order of the variants is the order in which they are done.
-#[derive(Debug)]
-enum Step {
-    Packages(pkg::Job),
-    Run(Argv),
-    Shell,
 }
 
 /// Commands whose module cannot do them yet; refused before anything else is done.
@@ -76,6 +69,11 @@ impl Chain {
             Command::Dup => Step::Packages(pkg::upgrade(session, Action::DistUpgrade)?),
             Command::Up => Step::Packages(pkg::upgrade(session, Action::Update)?),
             Command::Patch => Step::Packages(pkg::upgrade(session, Action::Patch)?),
+            Command::Migration { args } => Step::Migration(migration::Job::new(session, args)?),
+            Command::Register { args } => Step::Register(register::Job(args)),
+            Command::SetupFips => Step::Setup(Setup::Fips),
+            Command::SetupSelinux => Step::Setup(Setup::Selinux),
+            Command::SetupKdump { crashkernel } => Step::Setup(Setup::Kdump(crashkernel)),
             Command::Run { command } => Step::Run(Argv::new(command)),
             Command::Shell => Step::Shell,
             flag => return Ok(self.set(flag)),
@@ -106,9 +104,19 @@ impl Chain {
     }
 
     fn check(&self) -> Result<()> {
-        let is_packages = |step: &Step| matches!(step, Step::Packages(_));
-        if self.configured && self.steps.iter().any(is_packages) {
+        let steps = || self.steps.iter();
+        let is_packages = |step: &Step| matches!(step, Step::Packages(_) | Step::Migration(_));
+        if self.configured && steps().any(is_packages) {
             bail!("auto is itself a command for packages, of which a call has one");
+        }
+        let setup = steps().find(|step| matches!(step, Step::Setup(_)));
+        if let Some(setup) = setup
+            && (self.configured || steps().any(Step::excludes_setup))
+        {
+            bail!(
+                "{} installs packages by itself; of the commands for packages only `pkg install` goes with it",
+                setup.name()
+            );
         }
         if let Some(pair) = self
             .steps
@@ -151,7 +159,11 @@ impl Chain {
         let system = session.system_to_change()?;
         transaction::not_inside_another()?;
         if self.configured || self.is_empty() {
-            self.steps.insert(0, configured(session, &system)?);
+            self.steps.push(configured(session, &system)?);
+            self.steps.sort_by_key(Step::rank);
+        }
+        for step in &self.steps {
+            step.prepare(&system)?;
         }
         let lock = system.lock()?;
         if self.cleanup != Cleanup::default() {
@@ -183,13 +195,15 @@ impl Chain {
     /// What the transaction needs for all of its steps.
     fn frame(&self) -> Frame {
         let steps = || self.steps.iter();
-        let packages = steps().any(|step| matches!(step, Step::Packages(_)));
+        let packages = steps().any(|step| step.need() == Need::PackageManager);
         Frame {
             need: if packages {
                 Need::PackageManager
             } else {
                 Need::Snapshot
             },
+            // most of what the registration can be asked for changes nothing
+            drop_if_unchanged: steps().any(|step| matches!(step, Step::Register(_))),
             tell_live: steps().any(Step::is_dialogue),
             read_only: steps().flat_map(Step::shown).collect(),
             boot_files: self.boot_files,
@@ -200,73 +214,23 @@ impl Chain {
     }
 
     fn work(&self, session: &Session, system: &System, open: &Open<'_>) -> Result<Worked> {
-        let (mut changed, mut packages) = (!self.boot_files.is_empty(), false);
+        let mut boot_files = self.boot_files;
+        let (mut changed, mut packages) = (!boot_files.is_empty(), false);
         for step in &self.steps {
-            match step.work(session, system, open)? {
-                Worked::Publish => {
-                    changed = true;
-                    packages |= matches!(step, Step::Packages(_));
-                }
+            let done = step.work(session, system, open)?;
+            match done.worked {
+                Worked::Publish => changed = true,
                 Worked::Nothing => {}
                 failed @ Worked::Failed(..) => return Ok(failed),
             }
+            boot_files = boot_files.and(done.boot_files);
+            packages |= done.packages;
         }
         if !changed {
             return Ok(Worked::Nothing);
         }
-        open.follow_up(self.boot_files, packages)?;
+        open.follow_up(boot_files, packages)?;
         Ok(Worked::Publish)
-    }
-}
-
-impl Step {
-    /// Its place in the order.
-    fn rank(&self) -> usize {
-        match self {
-            Step::Packages(_) => 0,
-            Step::Run(_) => 1,
-            Step::Shell => 2,
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Step::Packages(_) => "a command for packages",
-            Step::Run(_) => "run",
-            Step::Shell => "shell",
-        }
-    }
-
-    /// How the system has to be restarted for it at least; the package manager knows better what it did.
-    fn restart(&self) -> Option<Restart> {
-        match self {
-            Step::Packages(_) => None,
-            Step::Run(_) | Step::Shell => Some(Restart::Reboot),
-        }
-    }
-
-    /// Whether a person works in the snapshot, who has to know what an abort does not undo.
-    fn is_dialogue(&self) -> bool {
-        match self {
-            Step::Packages(job) => job.is_interactive(),
-            Step::Shell => true,
-            Step::Run(_) => false,
-        }
-    }
-
-    fn shown(&self) -> Vec<Shown> {
-        match self {
-            Step::Packages(job) => job.shown(),
-            _ => Vec::new(),
-        }
-    }
-
-    fn work(&self, session: &Session, system: &System, open: &Open<'_>) -> Result<Worked> {
-        match self {
-            Step::Packages(job) => job.work(system, open),
-            Step::Run(argv) => run::run(session, argv, open),
-            Step::Shell => run::shell(open),
-        }
     }
 }
 

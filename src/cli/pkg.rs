@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 
 use super::args::Pkg;
 use super::progress::Progress;
@@ -45,13 +45,19 @@ pub(super) fn upgrade(session: &Session, action: Action) -> Result<Job> {
     Job::new(action, Vec::new(), session.is_interactive(false))
 }
 
+/// That a dialogue is not possible.
+pub(super) fn nobody_answers() -> Error {
+    anyhow!(
+        "the package manager asks questions, and there is no terminal to answer them; add --non-interactive before the command"
+    )
+}
+
 impl Job {
-    fn new(action: Action, args: Vec<OsString>, interactive: bool) -> Result<Job> {
+    /// A call of the package manager.
+    pub(super) fn new(action: Action, args: Vec<OsString>, interactive: bool) -> Result<Job> {
         let agreed = args.iter().any(|arg| arg == "-y" || arg == "--no-confirm");
         if interactive && !agreed && !out::is_answered() {
-            bail!(
-                "the package manager asks questions, and there is no terminal to answer them; add --non-interactive before the command"
-            );
+            return Err(nobody_answers());
         }
         let mut request = Request::new(action, args);
         if action != Action::Remove {
@@ -60,6 +66,11 @@ impl Job {
         let mut request = request.with_absolute_paths(located);
         request.interactive = interactive;
         Ok(Job { request })
+    }
+
+    /// What it does.
+    pub(super) fn action(&self) -> Action {
+        self.request.action
     }
 
     /// Whether a person answers its questions.

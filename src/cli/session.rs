@@ -144,7 +144,7 @@ impl Session {
         transaction::Options {
             base: self.base(system),
             need: frame.need,
-            drop_if_unchanged: self.options.drop_if_no_change,
+            drop_if_unchanged: self.options.drop_if_no_change || frame.drop_if_unchanged,
             description: self.extra.description.clone(),
             ignore_plugins: self.options.keep,
             read_only: [frame.read_only, pkg::local_repositories(system)].concat(),
@@ -319,6 +319,8 @@ impl Session {
 pub(super) struct Frame {
     /// What the snapshot must have.
     pub(super) need: Need,
+    /// Whether the snapshot is dropped when nothing in it changed, also without the option.
+    pub(super) drop_if_unchanged: bool,
     /// Whether to tell what is live, before a person works there.
     pub(super) tell_live: bool,
     /// Files and directories to show.

@@ -20,6 +20,8 @@ pub(super) struct Split {
 pub(super) enum Extent {
     /// None: the next word is another command or an option of all.
     Name,
+    /// Those right behind it that begin with this option of its own.
+    Option(&'static str),
     /// All of them.
     Rest,
 }
@@ -56,6 +58,12 @@ fn command(
     let mut words = vec![name];
     match extent {
         Extent::Name => {}
+        Extent::Option(own) => {
+            let is_own = |arg: &OsString| arg.as_encoded_bytes().starts_with(own.as_bytes());
+            while let Some(arg) = args.next_if(is_own) {
+                words.push(arg);
+            }
+        }
         Extent::Rest => words.extend(args),
     }
     words
@@ -98,6 +106,7 @@ mod tests {
     fn extent(name: &OsStr) -> Extent {
         match name.to_str() {
             Some("run") => Extent::Rest,
+            Some("setup") => Extent::Option("--own"),
             _ => Extent::Name,
         }
     }
@@ -120,6 +129,7 @@ mod tests {
             ("--root -x a", "--root -x", &["a"]),
             ("-q run -c 5 a", "-q", &["run -c 5 a"]),
             ("a run b a", "", &["a", "run b a"]),
+            ("setup --own=1 -q a", "-q", &["setup --own=1", "a"]),
             ("a --help b", "", &["a --help", "b"]),
             ("--help a", "--help", &["a"]),
             ("", "", &[]),

@@ -6,14 +6,14 @@
 
 use std::ffi::{CStr, OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
@@ -193,6 +193,38 @@ pub fn read(dir: impl AsFd, rel: &Path, limit: u64) -> io::Result<Option<Vec<u8>
             Ok(Some(bytes))
         }
     }
+}
+
+/// Replaces what is in the regular file `rel` below `dir`, which keeps everything else. Not atomic, and not durable.
+///
+/// # Errors
+/// As [`open_dir`], also for a link; `InvalidInput` for what is no regular file.
+pub fn overwrite(dir: impl AsFd, rel: &Path, bytes: &[u8]) -> io::Result<()> {
+    let flags = OFlag::O_WRONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let inside = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let mut file = File::from(openat(dir, rel, flags, inside)?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    file.set_len(0)?;
+    file.write_all(bytes)
+}
+
+/// Moves `from` to `to`, both below `dir`; what is there already is replaced.
+///
+/// # Errors
+/// As [`open_dir`] and renameat(2).
+pub fn rename(dir: impl AsFd, from: &Path, to: &Path) -> io::Result<()> {
+    let parent = |path: &Path| open_dir(&dir, path.parent().unwrap_or(Path::new("")));
+    let name = |path: &Path| path.file_name().map(OsStr::to_owned).unwrap_or_default();
+    let (from_dir, to_dir) = (parent(from)?, parent(to)?);
+    let names = (name(from), name(to));
+    Ok(renameat(
+        from_dir,
+        names.0.as_os_str(),
+        to_dir,
+        names.1.as_os_str(),
+    )?)
 }
 
 /// Removes the empty directory or the file `rel` below `dir`. Missing already is fine, and a directory that
@@ -436,6 +468,22 @@ mod tests {
             remove(&fd, Path::new(path)).unwrap();
         }
         assert!(tmp.path().join("var").exists() && !tmp.path().join("var/lib").exists());
+    }
+
+    #[test]
+    fn overwriting_keeps_the_file_and_follows_no_link() {
+        let (tmp, fd) = dir();
+        let path = tmp.path().join("f");
+        std::fs::write(&path, "a longer text").unwrap();
+        let inode = std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(&path).unwrap());
+        overwrite(&fd, "f".as_ref(), b"new").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"new");
+        symlink("f", tmp.path().join("link")).unwrap();
+        assert!(overwrite(&fd, "link".as_ref(), b"x").is_err());
+        assert!(overwrite(&fd, "".as_ref(), b"x").is_err());
+        rename(&fd, "f".as_ref(), "g".as_ref()).unwrap();
+        let moved = std::fs::metadata(tmp.path().join("g")).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::ino(&moved), inode);
     }
 
     #[test]

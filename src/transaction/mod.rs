@@ -7,6 +7,7 @@
 
 mod base;
 mod carry;
+mod content;
 mod etc;
 mod facts;
 mod hidden;

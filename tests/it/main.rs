@@ -27,6 +27,7 @@ mod root_plugins;
 mod root_reboot;
 mod root_refusals;
 mod root_scriptlets;
+mod root_setup;
 mod root_snapper;
 mod root_state;
 mod root_steps;

@@ -638,3 +638,19 @@ fn initrd_and_boot_loader_are_made_by_sdbootutil() {
         .says("`sdbootutil mkinitrd 3` failed with status 1");
     bls.holds(&[1, 2], 2, &format!("fx-{OLD}-2.conf"));
 }
+
+#[test]
+fn selinux_is_switched_on_by_the_command_line_that_entries_are_made_from() {
+    let bls = Bls::new(true);
+    bls.0.use_repository("kernels", &["gpgcheck=0"]);
+    bls.0
+        .prepare("mkdir -p /etc/kernel; echo 'quiet splash' > /etc/kernel/cmdline");
+    bls.boot("transactional-update setup-selinux; calls")
+        .succeeds()
+        .says("mkinitrd 2\n")
+        .does_not_say("grub.cfg");
+    let look = "cat /etc/kernel/cmdline; transactional-update setup-selinux; cat /.snapshots/3/snapshot/etc/kernel/cmdline";
+    let ran = bls.boot(look).succeeds();
+    let line = "quiet splash security=selinux selinux=1\n";
+    assert_eq!(ran.stdout, format!("{line}{line}"), "{ran}");
+}

@@ -101,6 +101,7 @@ fn begin(session: &Session) -> Result<(System, WriteLock)> {
 fn frame() -> Frame {
     Frame {
         need: Need::Snapshot,
+        drop_if_unchanged: false,
         tell_live: false,
         read_only: Vec::new(),
         boot_files: BootFiles::default(),

@@ -39,6 +39,17 @@ pub struct BootFiles {
 }
 
 impl BootFiles {
+    /// These and `other`.
+    #[must_use]
+    pub fn and(self, other: BootFiles) -> BootFiles {
+        BootFiles {
+            initrd: self.initrd || other.initrd,
+            kdump: self.kdump || other.kdump,
+            grub_cfg: self.grub_cfg || other.grub_cfg,
+            bootloader: self.bootloader || other.bootloader,
+        }
+    }
+
     /// Whether nothing was asked for.
     #[must_use]
     pub fn is_empty(self) -> bool {
@@ -94,7 +105,10 @@ impl Open<'_> {
     }
 
     /// Runs a program of the system in the snapshot without input. What it prints is logged.
-    fn call(&self, argv: Argv) -> Result<()> {
+    ///
+    /// # Errors
+    /// When it could not be started or failed; with its last lines.
+    pub fn call(&self, argv: Argv) -> Result<()> {
         let name = argv.program().display().to_string();
         let (mut printed, mut complained) = (VecDeque::new(), VecDeque::new());
         let mut stdout = |stream: &mut dyn BufRead| {
@@ -125,7 +139,7 @@ impl Open<'_> {
     }
 
     /// The open root of the snapshot with its mounts.
-    fn root(&self) -> Result<&OwnedFd> {
+    pub(super) fn root(&self) -> Result<&OwnedFd> {
         let mounts = self.mounts.as_ref();
         Ok(mounts.context("the transaction has no mounts")?.fd())
     }
@@ -137,7 +151,10 @@ impl Open<'_> {
     }
 
     /// How this system finds what to boot, as its snapshot knows it.
-    fn loader(&self) -> Result<Loader> {
+    ///
+    /// # Errors
+    /// When a file that tells cannot be read.
+    pub fn loader(&self) -> Result<Loader> {
         self.system.loader(self.root()?)
     }
 
@@ -172,7 +189,7 @@ fn keep(name: &str, tail: &mut VecDeque<String>, line: &str) {
 /// Where programs of the system are, inside a snapshot.
 const PROGRAMS: [&str; 4] = ["usr/sbin", "usr/bin", "sbin", "bin"];
 
-fn has(root: impl AsFd, program: &str) -> bool {
+pub(super) fn has(root: impl AsFd, program: &str) -> bool {
     PROGRAMS
         .iter()
         .any(|dir| beneath::resolve(&root, &Path::new(dir).join(program)).is_ok())
