@@ -152,6 +152,10 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("TU_LOGFILE", "The log file."),
     ("TU_STATE_FILE", "The old state file."),
     (
+        "TU_NEEDS_RESTARTING_FILE",
+        "In place of /run/reboot-needed.",
+    ),
+    (
         "TRANSACTIONAL_UPDATE",
         "Is true for everything that runs inside a transaction. A transaction is not begun where it is set.",
     ),

@@ -91,6 +91,7 @@ impl Session {
             root,
             store,
             config,
+            restart_file: file("TU_NEEDS_RESTARTING_FILE"),
         })
     }
 

@@ -61,6 +61,8 @@ pub struct System {
     pub store: Store,
     /// Its configuration.
     pub config: Config,
+    /// In place of run/reboot-needed, which tells other programs of a reboot (`TU_NEEDS_RESTARTING_FILE`).
+    pub restart_file: Option<PathBuf>,
 }
 
 impl System {

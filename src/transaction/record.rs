@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result};
@@ -102,7 +102,7 @@ pub fn ask_for_restart(system: &System, restart: Restart) -> Result<()> {
     if !system.root.is_live() {
         return Ok(());
     }
-    let path = system.root.join(REBOOT_NEEDED);
+    let path = restart_file(system);
     let text = format!("{}\n", restart.max(restart_asked_for(system)).name());
     fs::replace(&path, text.as_bytes()).with_context(|| format!("writing {}", path.display()))
 }
@@ -120,7 +120,7 @@ pub fn choose_restart(system: &System, next: SnapshotId) -> Result<()> {
     if [inventory.booted, inventory.current] != [Some(next); 2] {
         return ask_for_restart(system, Restart::Reboot);
     }
-    let path = system.root.join(REBOOT_NEEDED);
+    let path = restart_file(system);
     match std::fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(e).with_context(|| format!("removing {}", path.display()))
@@ -132,11 +132,16 @@ pub fn choose_restart(system: &System, next: SnapshotId) -> Result<()> {
 /// The restart that somebody asked the running system for; [`Restart::None`] when nobody did.
 #[must_use]
 pub fn restart_asked_for(system: &System) -> Restart {
-    match fs::read_bounded(&system.root.join(REBOOT_NEEDED), 64) {
+    match fs::read_bounded(&restart_file(system), 64) {
         Ok(text) => Restart::parse(&text),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Restart::None,
         Err(_) => Restart::Reboot,
     }
+}
+
+fn restart_file(system: &System) -> PathBuf {
+    let other = system.restart_file.clone();
+    other.unwrap_or_else(|| system.root.join(REBOOT_NEEDED))
 }
 
 #[cfg(test)]

@@ -65,6 +65,10 @@ fn a_choice_by_hand_tells_other_programs_whether_a_reboot_is_needed() {
         assert_eq!(ran.stdout, format!("reboot\n{none}"), "{back}\n{ran}");
         machine.holds(if back == "discard" { &[1] } else { &[1, 2] }, boots);
     }
+    let elsewhere = "TU_NEEDS_RESTARTING_FILE=/run/elsewhere transactional-update -q rollback 2; cat /run/elsewhere";
+    let ran = machine.boot(&format!("{elsewhere}; {needed}"));
+    assert_eq!(ran.stdout, format!("reboot\n{none}"), "{ran}");
+    machine.boot("btrfs subvolume set-default $(btrfs inspect-internal rootid /.snapshots/1/snapshot) /.snapshots").succeeds();
     let ran = machine
         .boot(&format!("transactional-update -q rollback 2; {needed}"))
         .succeeds();
