@@ -25,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "activate",
-        &["transaction", "snapshot", "boot", "config", "sys"],
+        &["transaction", "snapshot", "boot", "etc", "config", "sys"],
     ),
     (
         "setup",

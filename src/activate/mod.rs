@@ -2,7 +2,9 @@
 //!
 //! Owns the methods of rebooting. What boots next is decided below, and is on disk before anything here is called.
 
+mod apply;
 mod kexec;
 mod reboot;
 
+pub use apply::apply;
 pub use reboot::{is_wanted, reboot};

@@ -6,7 +6,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::args::Command;
 use super::cleanup::{self, Cleanup};
@@ -18,6 +18,7 @@ use crate::config::UpdateMethod;
 use crate::package::Action;
 use crate::setup::Setup;
 use crate::sys::cmd::Argv;
+use crate::sys::mount::Namespace;
 use crate::sys::out;
 use crate::transaction::{self, BootFiles, Need, Open, System};
 
@@ -41,9 +42,6 @@ pub(super) struct Chain {
     apply: bool,
     reboot: bool,
 }
-
-/// Commands whose module cannot do them yet; refused before anything else is done.
-const NOT_YET: [&str; 1] = ["apply"];
 
 /// Resolves what was typed.
 ///
@@ -128,17 +126,7 @@ impl Chain {
                 pair[0].name()
             );
         }
-        let asked = [
-            ("cleanup", self.cleanup != Cleanup::default()),
-            ("apply", self.apply),
-            ("reboot", self.reboot),
-        ];
-        let missing = asked
-            .iter()
-            .find(|(name, on)| *on && NOT_YET.contains(name));
-        missing.map_or(Ok(()), |(name, _)| {
-            bail!("the command {name} is not there yet")
-        })
+        Ok(())
     }
 
     fn is_empty(&self) -> bool {
@@ -169,21 +157,24 @@ impl Chain {
         if self.cleanup != Cleanup::default() {
             cleanup::cleanup(session, &system, &lock, self.cleanup)?;
         }
+        // a transaction leaves us in a mount namespace of its own, where no switch would be seen
+        let host = self.changes().then(Namespace::here).transpose()?;
         if self.changes() {
             match session.transact(&system, &lock, self.frame(), |open| {
                 self.work(session, &system, open)
             })? {
                 Ended::Published => {}
                 // no update, no reboot: or the nightly one would reboot every night
-                Ended::Nothing if !self.reboot || !activate::is_wanted(&system)? => {
-                    return Ok(ExitCode::SUCCESS);
-                }
-                Ended::Nothing => {}
+                Ended::Nothing => self.reboot = self.reboot && activate::is_wanted(&system)?,
                 Ended::Failed(code) => return Ok(ExitCode::from(code)),
             }
         }
         if self.apply {
-            apply::apply(session, &system, &lock)?;
+            if let Some(host) = host {
+                host.enter().context("going back to the host's mounts")?;
+            }
+            let is_wanted = apply::apply(session, &system, &lock)?;
+            self.reboot = self.reboot && is_wanted;
         }
         drop(lock);
         if self.reboot {

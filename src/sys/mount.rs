@@ -6,10 +6,10 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
+use nix::sched::{CloneFlags, setns, unshare};
 
 use super::Root;
-use super::root::{INSIDE, THREAD_MOUNTINFO, descriptor_path, relative};
+use super::root::{INSIDE, THREAD_MOUNT_NAMESPACE, THREAD_MOUNTINFO, descriptor_path, relative};
 
 /// A mount of this namespace (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,28 @@ pub fn private_namespace() -> io::Result<()> {
         MsFlags::MS_SLAVE | MsFlags::MS_REC,
         None::<&str>,
     )?)
+}
+
+/// A mount namespace, to come back to.
+#[derive(Debug)]
+pub struct Namespace(fs::File);
+
+impl Namespace {
+    /// The one of the calling thread.
+    ///
+    /// # Errors
+    /// When /proc cannot be read.
+    pub fn here() -> io::Result<Namespace> {
+        fs::File::open(THREAD_MOUNT_NAMESPACE).map(Namespace)
+    }
+
+    /// Brings the calling thread, which has made one of its own since, back into it, to its root directory.
+    ///
+    /// # Errors
+    /// The error of setns(2).
+    pub fn enter(&self) -> io::Result<()> {
+        Ok(setns(&self.0, CloneFlags::CLONE_NEWNS)?)
+    }
 }
 
 /// Mounts `source` on the open place `target`, with what is mounted below it when `recursive`.

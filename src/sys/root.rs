@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// Mounts of the calling thread's mount namespace (proc_pid_mountinfo(5)).
 pub(crate) const THREAD_MOUNTINFO: &str = "/proc/thread-self/mountinfo";
+/// The mount namespace of the calling thread (namespaces(7)).
+pub(crate) const THREAD_MOUNT_NAMESPACE: &str = "/proc/thread-self/ns/mnt";
 /// Identity of this boot (random(4)).
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Seconds since the kernel started (proc_uptime(5)).

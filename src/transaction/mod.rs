@@ -31,7 +31,9 @@ pub use open::{Open, mark_booted};
 pub use options::Options;
 pub use plugins::{PluginError, Step, before_reboot};
 pub use preflight::{Need, not_inside_another};
-pub use record::{Record, Restart, ask_for_restart, choose_restart, restart_asked_for};
+pub use record::{
+    Record, Restart, ask_for_restart, choose_restart, restart_asked_for, restart_is_done,
+};
 pub use recover::recover;
 pub use sealed::{Published, Sealed};
 pub use state::{StateChange, keep_state};

@@ -120,6 +120,22 @@ pub fn choose_restart(system: &System, next: SnapshotId) -> Result<()> {
     if [inventory.booted, inventory.current] != [Some(next); 2] {
         return ask_for_restart(system, Restart::Reboot);
     }
+    forget_restart(system)
+}
+
+/// Tells other programs that the running system was replaced without a restart. A wish for more than a soft-reboot
+/// stays: there is another kernel, too. Returns whether any is left.
+///
+/// # Errors
+/// When the mark cannot be removed.
+pub fn restart_is_done(system: &System) -> Result<bool> {
+    if restart_asked_for(system) > Restart::Soft {
+        return Ok(true);
+    }
+    forget_restart(system).map(|()| false)
+}
+
+fn forget_restart(system: &System) -> Result<()> {
     let path = restart_file(system);
     match std::fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {

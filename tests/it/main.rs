@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // in a test it says where
 
+mod boot_apply;
 mod boot_basic;
 mod boot_etc;
 mod boot_timer;
@@ -12,6 +13,7 @@ mod boot_tukit;
 mod etc_merge;
 mod fx;
 mod root_ansible;
+mod root_apply;
 mod root_boot;
 mod root_chain;
 mod root_cleanup;

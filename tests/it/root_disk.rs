@@ -389,6 +389,7 @@ const ELSEWHERE: &[&str] = &[
     "deleted-etc",
     "shown",
     "entry-back",
+    "apply-mounted",
     "etc-step",
     "etc-written",
     "etc-made",
