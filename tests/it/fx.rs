@@ -253,13 +253,13 @@ impl Machine {
 
     /// Boots, runs `script`, which must succeed, and then describes the running root, which `script` may have
     /// made to be no longer the default: one line for each file with path, type, mode, owner, size, times,
-    /// xattrs and hash.
+    /// xattrs and hash. Then /etc once more, which may be a subvolume of its own.
     pub(crate) fn manifest(&self, script: &str) -> String {
         let oracle = format!("{}:/run/oracle.py", fixture("oracle.py").display());
         let mut command = self.enter(&[], &self.image);
         command.env("FX_BIND", format!("{} {oracle}", self.binds.join(" ")));
         let script = inside(&format!(
-            "set -e; {{ {script}; }} >&2; mkdir /run/root; mount --bind / /run/root; python3 /run/oracle.py /run/root --list"
+            "set -e; {{ {script}; }} >&2; mkdir /run/root; mount --bind / /run/root; for r in /run/root /etc; do python3 /run/oracle.py $r --list; done"
         ));
         Ran::new(
             &script,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::fx::{Machine, command, fixture, script};
+use crate::fx::{Machine, Variant, command, fixture, script};
 
 /// Prints how much of the disk is used, in MiB, without what the package manager downloaded.
 const USED: &str = r"used() {
@@ -375,6 +375,17 @@ const POINTS: &[Point] = &[
     },
 ];
 
+/// Those that are there as well where /etc is a subvolume.
+const NESTED_POINTS: &[Point] = &[
+    point("nested-etc", HALF),
+    point("nested-syncpoint", HALF),
+    Point {
+        aborts: true,
+        error: HALF,
+        ..point("deleted-etc", HALF)
+    },
+];
+
 /// Points that lie on the way of other commands; tested with those.
 const ELSEWHERE: &[&str] = &[
     "cleanup-marked",
@@ -384,9 +395,6 @@ const ELSEWHERE: &[&str] = &[
     "park-synced",
     "parked",
     "resumed",
-    "nested-etc",
-    "nested-syncpoint",
-    "deleted-etc",
     "shown",
     "entry-back",
     "apply-mounted",
@@ -424,6 +432,7 @@ fn every_failpoint_has_a_case() {
     }
     let cases = POINTS
         .iter()
+        .chain(NESTED_POINTS)
         .map(|p| p.name)
         .chain(ELSEWHERE.iter().copied());
     assert_eq!(names, cases.map(str::to_owned).collect());
@@ -437,16 +446,29 @@ is() {
   ! grep -E ' /\.snapshots/[0-9]' /proc/self/mountinfo || exit 99; }
 reset() {
   btrfs subvolume set-default $(btrfs inspect-internal rootid /) /.snapshots
-  for n in 2 3; do [ ! -e /.snapshots/$n ] || { btrfs -q subvolume delete /.snapshots/$n/snapshot; rm -r /.snapshots/$n; }; done; }
+  for n in 2 3; do [ ! -e /.snapshots/$n ] || {
+    btrfs property set -ts /.snapshots/$n/snapshot ro false
+    for s in /etc/etc.syncpoint /etc ""; do
+      ! btrfs subvolume show /.snapshots/$n/snapshot$s >/dev/null 2>&1 || btrfs -q subvolume delete /.snapshots/$n/snapshot$s; done
+    rm -r /.snapshots/$n; }; done; }
 "#;
 
 /// Stops a transaction of `words` at every point by `action`, which ends it with `status`, and does a plain one
 /// after it.
 #[track_caller]
 fn stopped_everywhere(words: &str, action: &str, status: i32) {
-    let machine = Machine::new();
+    stopped_everywhere_on(Variant::RoSqlite, words, action, status);
+}
+
+#[track_caller]
+fn stopped_everywhere_on(variant: Variant, words: &str, action: &str, status: i32) {
+    let machine = Machine::of(variant);
+    let nested = match variant {
+        Variant::NestedSqlite | Variant::NestedNdb => NESTED_POINTS,
+        _ => &[],
+    };
     let mut script = format!("{STATE}\ntransactional-update boot-complete\n");
-    for point in POINTS {
+    for point in POINTS.iter().chain(nested) {
         let name = point.name;
         let words = if point.aborts { "run false" } else { words };
         let [after, next] = match action {
@@ -474,6 +496,16 @@ fn an_error_at_any_point_of_a_run_leaves_nothing() {
 #[test]
 fn death_at_any_point_of_a_run_leaves_the_old_system_or_the_whole_new_one() {
     stopped_everywhere("run touch /usr/new", "kill", 137);
+}
+
+#[test]
+fn an_error_at_any_point_of_a_run_leaves_nothing_of_a_nested_etc() {
+    stopped_everywhere_on(Variant::NestedSqlite, "run touch /etc/new", "error", 1);
+}
+
+#[test]
+fn death_at_any_point_of_a_run_leaves_the_old_system_or_the_whole_new_one_with_its_nested_etc() {
+    stopped_everywhere_on(Variant::NestedSqlite, "run touch /etc/new", "kill", 137);
 }
 
 #[test]
