@@ -1,6 +1,7 @@
 //! What every command begins with and how every transaction ends.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Error, Result, bail};
@@ -69,14 +70,13 @@ impl Session {
             Some(dir) => Root::at(dir).with_context(|| format!("--root {}", dir.display()))?,
             None => Root::live(),
         };
-        let file = |name| std::env::var_os(name).map(Into::into);
         let overrides = Overrides {
-            system_file: file("TU_CONFFILESYSTEM"),
-            admin_file: file("TU_CONFFILE"),
+            system_file: named("TU_CONFFILESYSTEM"),
+            admin_file: named("TU_CONFFILE"),
             settings: self.extra.settings.clone(),
         };
         let mut config = Config::load(&root, &overrides)?;
-        if let Some(lock) = file("TU_LOCKFILE") {
+        if let Some(lock) = named("TU_LOCKFILE") {
             config.lock_file = config::Value {
                 value: lock,
                 origin: config::Origin::Environment("TU_LOCKFILE"),
@@ -91,14 +91,14 @@ impl Session {
             root,
             store,
             config,
-            restart_file: file("TU_NEEDS_RESTARTING_FILE"),
+            restart_file: named("TU_NEEDS_RESTARTING_FILE"),
         })
     }
 
     /// The system to change: with a log, and with signals that abort instead of killing us.
     pub(super) fn system_to_change(&self) -> Result<System> {
         let system = self.system()?;
-        let path = std::env::var_os("TU_LOGFILE").map_or_else(|| system.root.join(LOG), Into::into);
+        let path = named("TU_LOGFILE").unwrap_or_else(|| system.root.join(LOG));
         if !self.extra.no_log
             && let Err(e) = log::start(&path)
         {
@@ -251,8 +251,7 @@ impl Session {
 
     /// Notes what happened for programs that know the old state file.
     pub(super) fn keep_state(&self, system: &System, change: StateChange) {
-        let file = std::env::var_os("TU_STATE_FILE").map(Into::into);
-        transaction::keep_state(system, file, change);
+        transaction::keep_state(system, named("TU_STATE_FILE"), change);
     }
 
     /// Notes in the history what became of a snapshot.
@@ -313,6 +312,13 @@ impl Session {
         }
         open.abort_because(cause)
     }
+}
+
+/// A file that a variable of the environment names; an empty one names none.
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .filter(|name| !name.is_empty())
+        .map(Into::into)
 }
 
 /// What a transaction has to offer to what is done in it.

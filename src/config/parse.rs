@@ -217,7 +217,7 @@ fn value(at: At<'_>, right: &str) -> Result<String, ConfigError> {
         _ => {
             let end = right.find([' ', '\t']).unwrap_or(right.len());
             let (word, rest) = right.split_at(end);
-            if let Some(special) = word.chars().find(|c| "$`;&|<>()\\\"'".contains(*c)) {
+            if let Some(special) = word.chars().find(|c| "$`;&|<>()\\\"'~".contains(*c)) {
                 let problem = format!("{special} has a meaning for a shell");
                 return Err(at.error(&problem, NO_SHELL));
             }
@@ -332,6 +332,69 @@ impl Assignment {
             }
             Origin::Default | Origin::Environment(_) | Origin::CommandLine => {
                 ConfigError::of_file(Path::new(&self.key), &problem, &remedy)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What bash makes of `line` alone: the value of `A`, when nothing else happened.
+    #[allow(clippy::disallowed_methods)] // tests start programs as a person does
+    fn in_bash(line: &str) -> Option<String> {
+        let script = "unset A; eval \"$1\" || exit; printf %s. \"${A-unset}\"";
+        let out = std::process::Command::new("/bin/bash")
+            .args(["-rc", script, "bash", line])
+            .env_clear()
+            .env("PATH", "")
+            .env("HOME", "home")
+            .current_dir(std::env::temp_dir())
+            .output()
+            .expect("bash is there");
+        let is_clean = out.status.success() && out.stderr.is_empty();
+        let text = String::from_utf8(out.stdout).ok()?;
+        text.strip_suffix('.')
+            .filter(|_| is_clean)
+            .map(str::to_owned)
+    }
+
+    fn ours(line: &str) -> Result<Read, ConfigError> {
+        let path = Path::new("file");
+        parse(
+            File::TransactionalUpdate,
+            path,
+            format!("\n{line}\n").as_bytes(),
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn a_line_means_what_a_shell_takes_it_for_or_is_an_error_with_file_and_line(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    4 => "[ab1~=#!*?{}\\[\\]:,.%^@+ \t-]{1,4}",
+                    3 => proptest::sample::select(vec!["$a", "$(a)", "`a`", "\"", "'", "\\", "\\\"", ";", "&", "|", "(a)"])
+                        .prop_map(str::to_owned),
+                    1 => "\"[ab $;#'~]{0,4}\"",
+                    1 => "'[ab $;#`~\\\\]{0,4}'",
+                ],
+                0..4,
+            ),
+            before in prop_oneof![9 => Just("A="), 1 => Just("export A="), 1 => Just("A+="), 1 => Just("a; A=")],
+        ) {
+            let line = format!("{before}{}", pieces.concat());
+            match ours(&line) {
+                Ok(read) => {
+                    prop_assert_eq!(read.assignments.len(), 1, "{}", line);
+                    let value = &read.assignments[0].value;
+                    prop_assert_eq!(Some(value.clone()), in_bash(&line), "{}", line);
+                }
+                Err(e) => prop_assert!(e.to_string().starts_with("file:2: "), "{}", e),
             }
         }
     }

@@ -18,6 +18,7 @@ mod root_boot;
 mod root_chain;
 mod root_cleanup;
 mod root_disk;
+mod root_environment;
 mod root_etc;
 mod root_etc_plain;
 mod root_etc_snapper;
