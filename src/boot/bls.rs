@@ -23,6 +23,8 @@ pub(super) struct Bls {
     path: PathBuf,
     kernels: Vec<Kernel>,
     esp: Esp,
+    /// What sdbootutil keeps free there, in percent.
+    reserve: u64,
 }
 
 /// A kernel inside a snapshot.
@@ -69,6 +71,7 @@ impl Bls {
             path: candidate.path.to_owned(),
             kernels,
             esp: Esp::open(root)?,
+            reserve: sdbootutil::reserve(root),
         })
     }
 
@@ -127,14 +130,18 @@ impl Bls {
 
     /// Shows that each kernel of the snapshot has an entry whose files are whole.
     fn all_kernels(&self, entries: &[Entry]) -> Result<(), String> {
-        let has = |k: &Kernel, e: &Entry| {
-            e.boots(&self.path) && e.version() == Some(k.version.as_ref()) && self.whole(e).is_ok()
-        };
-        let mut kernels = self.kernels.iter();
-        match kernels.find(|k| !entries.iter().any(|e| has(k, e))) {
+        match self.kernels.iter().find(|k| !self.has(k, entries)) {
             Some(kernel) => Err(format!("the kernel {} has no entry", kernel.version)),
             None => Ok(()),
         }
+    }
+
+    fn has(&self, kernel: &Kernel, entries: &[Entry]) -> bool {
+        entries.iter().any(|e| {
+            e.boots(&self.path)
+                && e.version() == Some(kernel.version.as_ref())
+                && self.whole(e).is_ok()
+        })
     }
 
     /// Shows that kernel and initrds of an entry are on the partition.
@@ -183,31 +190,23 @@ impl Bls {
         self.esp.entries().map_err(doing)
     }
 
-    /// Adds to the reason of a failure what the kernels of this snapshot lack of room.
+    /// Adds to the reason of a failure what a kernel of this snapshot that has no entry lacks of room.
     fn with_missing_bytes(&self, why: String) -> String {
         let (Ok(free), Ok(entries)) = (self.esp.free(), self.esp.entries()) else {
             return why;
         };
-        let there = |k: &Kernel| {
-            let mut own = entries
-                .iter()
-                .filter(|e| e.version() == Some(k.version.as_ref()));
-            own.any(|e| self.whole(e).is_ok())
-        };
         let estimate = estimate(&self.esp, &entries);
-        let missing: u64 = self
-            .kernels
-            .iter()
-            .filter(|k| !there(k))
-            .map(|k| k.room(estimate))
-            .sum();
-        if missing <= free {
+        let lacking = self.kernels.iter().filter(|k| !self.has(k, &entries));
+        let needed = lacking.map(|k| k.room(estimate)).max();
+        let needed = needed.map_or(0, |n| n + self.esp.reserve(self.reserve).unwrap_or(0));
+        if needed <= free {
             return why;
         }
         format!(
-            "{why}; {} is full: {} bytes are missing for the kernel and initrd",
+            "{why}; {} has no room: {} bytes are missing for kernel and initrd, with the {} % that sdbootutil keeps free",
             self.esp.path.display(),
-            missing - free
+            needed - free,
+            self.reserve
         )
     }
 
@@ -279,26 +278,23 @@ pub(super) fn forget(root: &Root, number: u64, path: &Path) -> Result<(), String
     Ok(())
 }
 
-/// Refuses when the partition has no room for a kernel and an initrd as large as those of `base`, or, without
-/// `with_kernel`, for an entry. What sdbootutil would remove to make room counts as free: files that none of the
-/// snapshots `kept` needs.
+/// Refuses when the partition has no room for a kernel and an initrd as large as those of `base`, which
+/// sdbootutil asks for with every new snapshot, whether it shares them with another or not. What it would
+/// remove to make room counts as free; `kept` is the snapshot whose entries stay.
 ///
 /// # Errors
 /// [`BootError::NoRoom`] names the bytes that are missing.
-pub(super) fn room(
-    root: &Root,
-    base: impl AsFd,
-    kept: &[PathBuf],
-    with_kernel: bool,
-) -> Result<(), BootError> {
-    const ENTRY: u64 = 16 << 10;
+pub(super) fn room(root: &Root, base: impl AsFd, kept: Option<&Path>) -> Result<(), BootError> {
     let esp = Esp::open(root)?;
     let unreadable = |e| BootError::Unusable(format!("cannot read {}: {e}", esp.path.display()));
     let entries = esp.entries().map_err(unreadable)?;
     let estimate = estimate(&esp, &entries);
     let largest = kernels(&base)?.iter().map(|k| k.room(estimate)).max();
-    let needed = ENTRY + largest.filter(|_| with_kernel).unwrap_or(0);
-    let free = esp.free().map_err(unreadable)? + esp.can_be_freed(&entries, kept);
+    let reserve = sdbootutil::reserve(root);
+    let needed = largest.unwrap_or(0) + esp.reserve(reserve).map_err(unreadable)?;
+    let default = super::next_entry(root)?.map(|e| e.id);
+    let free =
+        esp.free().map_err(unreadable)? + esp.can_be_freed(&entries, default.as_deref(), kept);
     if free < needed {
         return Err(BootError::NoRoom {
             path: esp.path,

@@ -186,10 +186,29 @@ impl Esp {
         Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
     }
 
-    /// Bytes that sdbootutil gives free when it needs room: of files that only entries use that boot none of the
-    /// snapshots `kept`.
-    pub(super) fn can_be_freed(&self, entries: &[Entry], kept: &[PathBuf]) -> u64 {
-        let is_kept = |e: &&Entry| e.subvolume.is_none() || kept.iter().any(|path| e.boots(path));
+    /// Bytes that sdbootutil keeps free, which is `percent` of the partition.
+    ///
+    /// # Errors
+    /// As fstatvfs(3).
+    pub(super) fn reserve(&self, percent: u64) -> io::Result<u64> {
+        let stat = nix::sys::statvfs::fstatvfs(&self.fd)?;
+        let size = stat.blocks().saturating_mul(stat.fragment_size());
+        Ok(size / 100 * percent)
+    }
+
+    /// Bytes that sdbootutil gives free when it needs room: of files that neither the default entry uses nor one
+    /// that boots the snapshot `kept`.
+    pub(super) fn can_be_freed(
+        &self,
+        entries: &[Entry],
+        default: Option<&str>,
+        kept: Option<&Path>,
+    ) -> u64 {
+        let is_kept = |e: &&Entry| {
+            e.subvolume.is_none()
+                || default.is_some_and(|id| e.is(id))
+                || kept.is_some_and(|path| e.boots(path))
+        };
         let needed: BTreeSet<&PathBuf> = entries
             .iter()
             .filter(is_kept)

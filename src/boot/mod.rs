@@ -73,8 +73,8 @@ impl fmt::Display for BootError {
                 missing,
             } => write!(
                 f,
-                "{} has no room for another kernel and initrd: {needed} bytes are needed, {missing} bytes are \
-                 missing; delete old snapshots with their entries, or files that are not needed there",
+                "{} has no room for another kernel and initrd: {needed} bytes are needed with what sdbootutil keeps \
+                 free (ESP_FREE_SPACE), {missing} bytes are missing; remove what is not needed there",
                 path.display()
             ),
             BootError::Switch(cause) => {
@@ -301,8 +301,8 @@ pub fn usable(loader: Loader, root: &Root) -> Result<(), BootError> {
     Ok(())
 }
 
-/// Refuses when the loader's partition has no room for what a transaction on `base` may add: a kernel and an
-/// initrd, or without `with_kernel` an entry. `kept` are the paths of snapshots whose entries stay in any case.
+/// Refuses when the loader's partition has no room for what a transaction on `base` adds: a kernel and an initrd.
+/// `kept` is the path of a snapshot whose entries stay in any case.
 ///
 /// # Errors
 /// [`BootError::NoRoom`], or why that cannot be told.
@@ -310,11 +310,10 @@ pub fn room(
     loader: Loader,
     root: &Root,
     base: impl AsFd,
-    kept: &[PathBuf],
-    with_kernel: bool,
+    kept: Option<&Path>,
 ) -> Result<(), BootError> {
     match loader {
-        Loader::Bls => bls::room(root, base, kept, with_kernel),
+        Loader::Bls => bls::room(root, base, kept),
         Loader::Grub | Loader::None => Ok(()),
     }
 }

@@ -2,12 +2,37 @@
 
 use crate::sys::cmd::Argv;
 use crate::sys::tool::{Done, Tool, plugin_limit};
+use crate::sys::{Root, fs};
 
 /// Where it is, below the root.
 pub(super) const PATH: &str = "usr/bin/sdbootutil";
 const NAME: &str = "sdbootutil";
 /// It leaves the predictions of the TPM to a timer, as snapper's plugin wants it.
 const NO_PREDICTIONS: &str = "--disable-predictions";
+
+/// Its configuration files in the order in which it reads them: a later one counts more.
+const CONFIGURATION: [&str; 5] = [
+    "usr/etc/default/sdbootutil",
+    "etc/default/sdbootutil",
+    "usr/etc/default/fde-tools",
+    "etc/default/fde-tools",
+    "etc/sysconfig/fde-tools",
+];
+const RESERVE: &str = "ESP_FREE_SPACE=";
+const USUAL_RESERVE: u64 = 10;
+
+/// How much of the partition it keeps free, in percent.
+pub(super) fn reserve(root: &Root) -> u64 {
+    let value = |path: &&str| -> Option<u64> {
+        let text = fs::read_bounded(&root.join(path), 1 << 20).ok()?;
+        let text = String::from_utf8_lossy(&text);
+        let mut lines = text.lines().rev();
+        let value = lines.find_map(|line| line.trim().strip_prefix(RESERVE))?;
+        value.trim_matches(['"', '\'']).parse().ok()
+    };
+    let percent = CONFIGURATION.iter().rev().find_map(value);
+    percent.unwrap_or(USUAL_RESERVE).min(100)
+}
 
 /// Whether the ESP has an entry with a kernel of snapshot `number`.
 ///

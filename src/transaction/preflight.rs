@@ -57,19 +57,10 @@ pub(super) fn check(
     let snapshot = system.store.open_snapshot(base.id)?;
     let loader = system.loader(&snapshot)?;
     boot::usable(loader, &system.root)?;
-    let kept = [
-        Some(base.id),
-        inventory.booted,
-        inventory.current,
-        inventory.default,
-    ];
-    let kept: Vec<_> = kept
-        .into_iter()
-        .flatten()
-        .map(|id| system.store.path_inside(id))
-        .collect();
-    let with_kernel = options.need == Need::PackageManager || options.boot_files.initrd;
-    boot::room(loader, &system.root, &snapshot, &kept, with_kernel)?;
+    // of the running system only the default entry is needed while it runs
+    let kept = inventory.default.filter(|id| Some(*id) != inventory.booted);
+    let kept = kept.map(|id| system.store.path_inside(id));
+    boot::room(loader, &system.root, &snapshot, kept.as_deref())?;
     match options.need {
         Need::PackageManager => package_manager(&snapshot),
         // what is missing now cannot come along with a package
