@@ -117,6 +117,10 @@ const DESCRIPTION: &[&str] = &[
     "The root must be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
      the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \
      the new system runs, and is told at the end. /var/cache and /var/log are live.",
+    "Where /etc is a subvolume inside the snapshot, mounted on itself by fstab, what is changed in the running /etc until the reboot is \
+     merged into the new one when it first boots, see transactional-update-sync-etc-state(8); what both sides changed is told at the end \
+     of a transaction and by status. Where it is a directory of a read-write root, nothing merges it: those changes will not be there \
+     after the reboot, and are listed in the same places. An overlay on /etc is refused.",
     "What boots next is the default subvolume where GRUB reads its configuration, kernel and initrd from it; these are looked at before the \
      switch. With systemd-boot or grub2-bls (LOADER_TYPE in /etc/sysconfig/bootloader) it is the default entry on the ESP: sdbootutil(1) puts \
      kernel, initrd and entry there, and the update counts only when the default entry was shown to boot it and all of it is on disk. \
@@ -186,6 +190,11 @@ const FILES: &[(&str, &str)] = &[
     (
         "/.snapshots/N/snapshot",
         "The snapshots. Beside each is its info.xml with what snapper shows of it.",
+    ),
+    (
+        "/usr/lib/snapper/plugins/50-etc",
+        "Gives /etc, where that is a subvolume, to snapshots that snapper makes, and takes it out of those that snapper deletes, which \
+         it could not do otherwise.",
     ),
     (
         "/usr/lib/snapper/plugins",
