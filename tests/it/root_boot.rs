@@ -546,6 +546,19 @@ fn going_back_and_dropping_an_update_switch_the_entry_too() {
 }
 
 #[test]
+fn what_tukit_closes_and_goes_back_to_gets_the_default_entry_as_well() {
+    let bls = Bls::new(true);
+    let script = format!(
+        "id=$(tukit open | sed -n 's/^ID: //p'); tukit -q call $id {UPDATE}; state
+         FX_SDB=is-bootable=fail tukit -q close $id; [ $? = 1 ] || exit 98; state; ls /.snapshots
+         id=$(tukit open | sed -n 's/^ID: //p'); tukit -q call $id {UPDATE}; tukit -q close $id; state; tukit -q rollback 1; state"
+    );
+    let ran = bls.boot(&script).succeeds();
+    assert_eq!(ran.stdout, "1 1@1\n1 1@1\n1\n2 2@2\n1 1@1\n", "{ran}");
+    bls.holds(&[1, 2], 1, &format!("fx-{OLD}-1.conf"));
+}
+
+#[test]
 fn a_writable_copy_gets_an_entry_and_goes_when_it_cannot() {
     let bls = Bls::of(Variant::RwSqlite, true, 8192);
     bls.boot(&format!("tu -q run {UPDATE}")).succeeds();
