@@ -180,6 +180,11 @@ const UNITS: &[(&str, &str)] = &[
         "Notes after a boot that the snapshot boots, and finishes what a transaction that was cut off left. To be enabled \
          everywhere.",
     ),
+    (
+        "prepare-nextroot-for-softreboot.service",
+        "Mounts the next system at /run/nextroot and merges /etc when a soft-reboot is asked for, also by systemctl. Without it a \
+         soft-reboot comes back in the same snapshot. Has to be enabled.",
+    ),
 ];
 
 const FILES: &[(&str, &str)] = &[

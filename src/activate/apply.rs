@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::etc::{self, Plan, SYNCPOINT, Tree, Trees};
-use crate::snapshot::{EtcLayout, SnapshotId};
+use crate::etc::{self, Plan, Tree, Trees};
+use crate::snapshot::{EtcLayout, SYNCPOINT, SnapshotId};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::mount::{self, Mount};
@@ -103,7 +103,19 @@ pub(super) fn forget(system: &System, id: SnapshotId) -> Result<()> {
 }
 
 /// Mounts made so far; they go when it fails.
-struct Made(Vec<PathBuf>);
+#[derive(Default)]
+pub(super) struct Made(Vec<PathBuf>);
+
+impl Made {
+    pub(super) fn add(&mut self, point: &Path) {
+        self.0.push(point.to_owned());
+    }
+
+    /// Nothing failed.
+    pub(super) fn keep(mut self) {
+        self.0.clear();
+    }
+}
 
 impl Drop for Made {
     fn drop(&mut self) {
@@ -122,7 +134,7 @@ fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
     let mounts = mount::mounts().context("reading what is mounted")?;
     let root = beneath::open_root(system.root.path())?;
     let read_only = mount::mount_of(&mounts, system.root.path()).is_some_and(|m| m.read_only);
-    let mut made = Made(Vec::new());
+    let mut made = Made::default();
     for name in PLACES {
         let point = system.root.join(name);
         let doing = || format!("mounting {name} of snapshot {id}");
@@ -131,7 +143,7 @@ fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
         let place = beneath::open_place(&root, Path::new(name)).with_context(doing)?;
         let source = system.store.path(id).join(name);
         mount::bind(&source, place, false).with_context(doing)?;
-        made.0.push(point.clone());
+        made.add(&point);
         if read_only && !(nested_etc && name == "etc") {
             mount::make_read_only(&point).with_context(doing)?;
         }
@@ -140,7 +152,7 @@ fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
         }
         failpoint::hit("apply-mounted").with_context(doing)?;
     }
-    made.0.clear();
+    made.keep();
     Ok(())
 }
 

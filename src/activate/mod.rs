@@ -4,7 +4,9 @@
 
 mod apply;
 mod kexec;
+mod nextroot;
 mod reboot;
 
 pub use apply::apply;
+pub use nextroot::prepare_next_root;
 pub use reboot::{is_wanted, reboot};

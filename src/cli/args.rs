@@ -193,6 +193,9 @@ pub enum Command {
     /// Note that this boot has succeeded (for the unit)
     #[command(hide = true)]
     BootComplete,
+    /// Mount what boots next for a soft-reboot (for the unit)
+    #[command(hide = true)]
+    PrepareNextroot,
     /// See to /etc of a snapshot that snapper makes or deletes (for its plugin)
     #[command(hide = true)]
     SnapperPlugin {

@@ -12,6 +12,7 @@ mod error;
 mod list;
 mod migration;
 mod pkg;
+mod prepare_nextroot;
 mod progress;
 mod reboot;
 mod register;
@@ -69,6 +70,7 @@ fn alone(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Status { json } => status::status(session, json),
         Command::List { json } => list::list(session, json),
         Command::BootComplete => boot_complete::boot_complete(session),
+        Command::PrepareNextroot => prepare_nextroot::prepare_nextroot(session),
         Command::SnapperPlugin { stage, snapshot } => {
             snapper_plugin::snapper_plugin(session, &stage, snapshot)
         }

@@ -25,6 +25,7 @@ mod root_etc_snapper;
 mod root_install;
 mod root_log;
 mod root_manage;
+mod root_nextroot;
 mod root_packages;
 mod root_plugins;
 mod root_reboot;

@@ -398,6 +398,7 @@ const ELSEWHERE: &[&str] = &[
     "shown",
     "entry-back",
     "apply-mounted",
+    "nextroot-mounted",
     "etc-step",
     "etc-written",
     "etc-made",

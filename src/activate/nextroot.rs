@@ -1,0 +1,138 @@
+//! What a soft-reboot goes to: systemd takes the system that is mounted at /run/nextroot (systemd-soft-reboot.service(8)),
+//! and without one it would come back in the same snapshot.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::apply::{Made, forget, merge};
+use crate::etc::Plan;
+use crate::snapshot::{EtcLayout, SnapshotId};
+use crate::sys::cmd::Argv;
+use crate::sys::lock::WriteLock;
+use crate::sys::mount::{self, FstabEntry};
+use crate::sys::root::relative;
+use crate::sys::tool::Tool;
+use crate::sys::{Root, beneath, failpoint, out};
+use crate::transaction::System;
+
+/// Where systemd looks, below the root.
+const NEXT_ROOT: &str = "run/nextroot";
+/// Option of fstab(5) for what is mounted before the system itself starts.
+const EARLY: &str = "x-initrd.mount";
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// Mounts what boots next for a soft-reboot, with what an initrd would mount, and merges /etc. Returns the snapshot;
+/// `None` when it is the booted one, or when something is mounted there already.
+///
+/// # Errors
+/// When it cannot be done; nothing is mounted then.
+pub fn prepare_next_root(system: &System, _lock: &WriteLock) -> Result<Option<SnapshotId>> {
+    if !system.root.is_live() {
+        bail!("a soft-reboot is of the running system only");
+    }
+    let inventory = system.store.inventory()?;
+    let next = inventory
+        .default
+        .ok_or_else(|| anyhow!("what boots next is no snapshot"))?;
+    let point = system.root.join(NEXT_ROOT);
+    if inventory.booted == Some(next) || point.join("etc/fstab").exists() {
+        return Ok(None);
+    }
+    let layout = system.store.etc_layout(next)?;
+    if !matches!(layout, EtcLayout::Plain | EtcLayout::Nested) {
+        bail!("the etc of snapshot {next} is not part of it ({layout:?}): a full reboot is needed");
+    }
+    let mut made = Made::default();
+    mount_root(system, next, &point, layout == EtcLayout::Nested, &mut made)
+        .with_context(|| format!("mounting snapshot {next} at {}", point.display()))?;
+    failpoint::hit("nextroot-mounted")?;
+    // after `apply` the current system is the next one already, and its etc is complete
+    if let Some(current) = inventory.current.filter(|current| *current != next) {
+        let plan = merge(system, next, current)?;
+        for conflict in plan.iter().flat_map(Plan::conflicts) {
+            out::warn(format_args!("in etc: {conflict}"));
+        }
+        forget(system, next)?;
+    }
+    made.keep();
+    Ok(Some(next))
+}
+
+fn mount_root(
+    system: &System,
+    id: SnapshotId,
+    point: &Path,
+    nested_etc: bool,
+    made: &mut Made,
+) -> Result<()> {
+    std::fs::create_dir_all(point)?;
+    let mounts = mount::mounts()?;
+    let read_only = mount::mount_of(&mounts, system.root.path()).is_some_and(|m| m.read_only);
+    let source = system.store.path(id);
+    mount::bind(&source, beneath::open_root(point)?, false)?;
+    made.add(point);
+    let root = beneath::open_root(point)?;
+    if nested_etc {
+        let place = beneath::open_place(&root, Path::new("etc"))?;
+        mount::bind(&source.join("etc"), place, false)?;
+    }
+    if read_only {
+        mount::make_read_only(point)?;
+    }
+    for entry in early(&mount::fstab(&Root::at(point)?)?) {
+        let rel = relative(&entry.point);
+        let here = system.root.join(&rel);
+        let is_mounted = mounts.iter().any(|m| m.point == here);
+        let doing = || format!("mounting {}", entry.point.display());
+        if is_mounted {
+            let place = beneath::open_place(&root, &rel).with_context(doing)?;
+            mount::bind(&here, place, true).with_context(doing)?;
+        } else {
+            by_fstab(point, &entry.point).with_context(doing)?;
+        }
+    }
+    Ok(())
+}
+
+/// What an initrd mounts, /etc apart, outermost first.
+fn early(fstab: &[FstabEntry]) -> Vec<&FstabEntry> {
+    let has = |e: &FstabEntry, option: &str| e.options.iter().any(|o| o == option);
+    let mut entries: Vec<_> = fstab
+        .iter()
+        .filter(|e| has(e, EARLY) && !has(e, "bind") && e.point.components().count() > 1)
+        .collect();
+    entries.sort_by(|a, b| a.point.cmp(&b.point));
+    entries
+}
+
+/// Mounts what the running system has not mounted, as the fstab of the next one says.
+fn by_fstab(root: &Path, point: &Path) -> Result<()> {
+    let mut words: Vec<std::ffi::OsString> = vec!["mount".into(), "--target-prefix".into()];
+    words.extend([root.into(), "--fstab".into()]);
+    words.extend([root.join("etc/fstab").into(), point.into()]);
+    let done = Tool::new(Argv::new(words), LIMIT).run()?;
+    match done.code {
+        0 => Ok(()),
+        _ => bail!("{}", done.last_words()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_initrd_mounts_is_mounted_outermost_first() {
+        let fstab = mount::parse_fstab(
+            "UUID=1 / btrfs ro,x-initrd.mount 0 0
+UUID=1 /var/lib/x btrfs subvol=/@/x,x-initrd.mount 0 0
+UUID=1 /var btrfs subvol=/@/var,x-initrd.mount 0 0
+UUID=1 /home btrfs subvol=/@/home 0 0
+/etc /etc none bind,x-initrd.mount 0 0",
+        );
+        let points: Vec<&Path> = early(&fstab).iter().map(|e| e.point.as_path()).collect();
+        assert_eq!(points, [Path::new("/var"), Path::new("/var/lib/x")]);
+    }
+}
