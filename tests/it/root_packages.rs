@@ -4,7 +4,7 @@ use crate::fx::{Machine, Ran, Variant};
 
 /// What a transaction must not touch in the running system; its own state and zypp's are live.
 const LISTING: &str = "cat /proc/mounts; find /etc /usr /srv /opt /home /var -xdev \\( -path /var/cache -o -path /var/log \
-    -o -path /var/lib/zypp -o -path /var/lib/transactional-update -o -path /var/lib/snapper \\) -prune \
+    -o -path /var/lib/zypp -o -path /var/lib/transactional-update -o -path /var/lib/misc -o -path /var/lib/snapper \\) -prune \
     -o -printf '%p %y %m %U:%G %s %T@ %l\\n' | sort";
 /// Fails when anything but the test's own shell runs.
 const NOTHING_RUNS: &str = "! ps -e -o comm= | grep -vE '^(bash|ps|grep)$' >&2";
