@@ -255,3 +255,20 @@ fn what_is_refused_because_of_etc_is_refused_before_anything_is_made() {
         .says("replace its line in fstab");
     machine.holds(&[1], 1);
 }
+
+#[test]
+fn configuration_that_is_edited_while_an_update_of_its_package_waits_is_kept_beside_the_new_one() {
+    let machine = machine();
+    machine.tu("-n pkg install fx-etc").succeeds();
+    machine.use_repository("v2", &["gpgcheck=0"]);
+    machine
+        .boot("cd /etc/fx; echo early > a.conf; transactional-update -n pkg update fx-etc && echo late > b.conf && echo late >> a.conf")
+        .succeeds()
+        .says("To upgrade: fx-etc 2.0-1");
+    // a.conf is `noreplace` and was edited before the update, which left it alone; b.conf was replaced
+    let ran = machine
+        .boot("fx-etc; cd /etc/fx; grep . *; rpm -q fx-etc")
+        .succeeds();
+    let wanted = "fx-etc 2.0\na.conf:early\na.conf:late\na.conf.rpmnew:a=2\nb.conf:b=2\nb.conf.rpmsave:late\nc.conf:c=2\nfx-etc-2.0-1.noarch\n";
+    assert_eq!(ran.stdout, wanted, "{ran}");
+}
