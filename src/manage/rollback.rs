@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::snapshot::{BaseRef, Info, Inventory, Metadata, Snapshot, SnapshotId, Syncpoint, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, out, signal, time};
-use crate::transaction::{Ready, System, recover};
+use crate::transaction::{Ready, System, ask_for_registration, recover};
 
 /// Where to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +79,7 @@ pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<Rol
         ));
     }
     signal::check()?;
+    ask_for_registration(system, current, to);
     system.switch(lock, ready)?;
     if let Some(default) = inventory.default {
         tell(system, default, to);

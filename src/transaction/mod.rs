@@ -37,7 +37,7 @@ pub use record::{
 pub use recover::recover;
 pub use sealed::{Published, Sealed};
 pub use state::{StateChange, keep_state};
-pub use steps::BootFiles;
+pub use steps::{BootFiles, ask_for_registration};
 pub use switch::Ready;
 
 use std::os::fd::AsFd;

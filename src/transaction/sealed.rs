@@ -81,11 +81,8 @@ impl<'s> Sealed<'s> {
                     hidden,
                     restart,
                     plugins,
-                    registration,
+                    ..
                 } = std::mem::take(&mut self.findings);
-                if let Err(e) = registration.after_publishing(self.system) {
-                    out::warn(format_args!("{e:#}"));
-                }
                 Ok(Published {
                     id: self.id,
                     base: self.base,
@@ -126,6 +123,7 @@ impl<'s> Sealed<'s> {
                 .userdata
                 .insert(key::HIDDEN.into(), packaged.to_string());
         }
+        self.findings.registration.ask(self.system);
         failpoint::hit("before-final-info")?;
         self.system.store.modify(self.lock, self.id, &self.info)?;
         failpoint::hit("final-info")?;
@@ -135,6 +133,7 @@ impl<'s> Sealed<'s> {
     fn undo(&mut self) -> Result<()> {
         self.armed = false;
         let removed = self.system.delete(self.lock, self.id);
+        self.findings.registration.withdraw(self.system);
         self.findings.plugins.aborted(self.id);
         Ok(removed?)
     }

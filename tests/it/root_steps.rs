@@ -72,6 +72,16 @@ fn the_command_grub_cfg_makes_it_and_a_failure_changes_nothing() {
 fn an_initrd_is_made_when_a_scriptlet_or_a_command_asks_for_it_and_then_once() {
     let machine = Machine::new();
     machine.use_repository("kernels", &["gpgcheck=0"]);
+    machine
+        .boot("transactional-update -v -n pkg install fx-initrd && transactional-update discard")
+        .succeeds()
+        .says("No initrd was made, which a package asked for: nothing boots it here");
+    machine.prepare("mkdir -p /boot/grub2; echo menu > /boot/grub2/grub.cfg");
+    machine
+        .tu("-n pkg install fx-initrd")
+        .exits(1)
+        .says("the snapshot has no dracut; install the package dracut first");
+    machine.prepare("rm -r /boot/grub2/grub.cfg");
     machine.prepare(&recorder(
         "/usr/sbin/dracut",
         "--force --regenerate-all",
@@ -113,10 +123,6 @@ fn kernels_that_are_no_longer_kept_are_removed_when_the_kernels_changed() {
     let machine = Machine::new();
     machine.use_repository("kernels", &["gpgcheck=0"]);
     machine.prepare("printf '[main]\nmultiversion = provides:multiversion(kernel)\nmultiversion.kernels = latest,latest-1\n' > /etc/zypp/zypp.conf");
-    machine
-        .tu("-v -n pkg install kernel-fx=1.0 fx-initrd")
-        .exits(1)
-        .says("the snapshot has no dracut; install the package dracut");
     machine.tu("-n pkg install kernel-fx=1.0").succeeds();
     machine.tu("-n pkg install kernel-fx=2.0").succeeds();
     machine
@@ -157,6 +163,20 @@ fn other_products_ask_for_a_new_registration_once_they_boot_next() {
     machine
         .boot(&format!(
             "transactional-update {change}; test ! -e {trigger}"
+        ))
+        .succeeds();
+    machine
+        .boot(&format!(
+            "transactional-update rollback 1 && ls {trigger} && rm {trigger}"
+        ))
+        .succeeds();
+    machine
+        .boot(&format!("export TU_FAILPOINTS=final-info=error; transactional-update {change}; test ! -e {trigger}"))
+        .succeeds()
+        .says("final-info");
+    machine
+        .boot(&format!(
+            "TU_FAILPOINTS=committed=kill transactional-update {change}; ls {trigger}"
         ))
         .succeeds();
 }

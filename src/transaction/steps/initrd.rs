@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::{Program, tell};
 use crate::boot::{self, Loader};
-use crate::sys::beneath;
 use crate::sys::cmd::Argv;
+use crate::sys::{beneath, out};
 use crate::transaction::Open;
 use crate::transaction::carry::INITRD_WISHES;
 
@@ -31,13 +31,18 @@ pub(super) fn follow(open: &Open<'_>, asked: bool) -> Result<bool> {
     if !asked && requests.is_empty() {
         return Ok(false);
     }
+    let loader = open.loader()?;
+    if !asked && loader == Loader::None && !open.has(DRACUT.name)? {
+        out::detail("No initrd was made, which a package asked for: nothing boots it here.");
+        return Ok(false);
+    }
     let because = if asked {
         "it was asked for"
     } else {
         "a package asked for it"
     };
     tell("initrd", because);
-    match open.loader()? {
+    match loader {
         Loader::Grub | Loader::None => {
             DRACUT.require(open.root()?)?;
             open.call(Argv::new([DRACUT.name, "--force", "--regenerate-all"]))?;

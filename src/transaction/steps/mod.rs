@@ -24,6 +24,7 @@ use crate::sys::cmd::Argv;
 use crate::sys::{beneath, out};
 
 pub(super) use registration::Registration;
+pub use registration::ask_for_registration;
 
 /// Boot files that a command asked for by name.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -6,11 +6,14 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use nix::sys::stat::fstat;
 
 use super::tell;
-use crate::sys::beneath;
+use crate::snapshot::SnapshotId;
+use crate::sys::{beneath, out};
 use crate::transaction::{Open, System};
 
+const VAR: &str = "var";
 const PRODUCTS: &str = "etc/products.d";
 /// The service of rollback-helper looks for it.
 const TRIGGER: &str = "var/lib/rollback/check-registration";
@@ -21,8 +24,10 @@ pub(in crate::transaction) enum Registration {
     /// Nothing.
     #[default]
     Unchanged,
-    /// The trigger belongs into the running /var, once the snapshot is what boots next.
-    AfterPublishing,
+    /// The trigger belongs into the running /var.
+    Wanted,
+    /// It has been put there.
+    Asked,
 }
 
 impl Registration {
@@ -37,27 +42,61 @@ impl Registration {
         }
         tell("registration", "the installed products changed");
         if open.hides(Path::new(TRIGGER)) {
-            return Ok(Registration::AfterPublishing);
+            return Ok(Registration::Wanted);
         }
-        put_trigger(open.root()?).context("asking for a new registration")?;
+        put_trigger(open.root()?)?;
         Ok(Registration::Unchanged)
     }
 
-    /// Puts the trigger into the running /var when that is to be done.
-    pub(in crate::transaction) fn after_publishing(self, system: &System) -> Result<()> {
-        match self {
-            Registration::Unchanged => Ok(()),
-            Registration::AfterPublishing => put_trigger(beneath::open_root(system.root.path())?)
-                .context("asking for a new registration"),
+    /// Puts the trigger into the running /var when that is to be done. That is right before the switch, whose commit
+    /// takes it along: without an update the service finds everything as it is registered, but a trigger that got
+    /// lost would leave the system registered as the old one.
+    pub(in crate::transaction) fn ask(&mut self, system: &System) {
+        if *self == Registration::Wanted {
+            match beneath::open_root(system.root.path())
+                .map_err(Into::into)
+                .and_then(put_trigger)
+            {
+                Ok(true) => *self = Registration::Asked,
+                Ok(false) => {}
+                Err(e) => out::warn(format_args!("{e:#}")),
+            }
+        }
+    }
+
+    /// Takes the trigger away again, when the snapshot does not become what boots next.
+    pub(in crate::transaction) fn withdraw(self, system: &System) {
+        if self == Registration::Asked
+            && let Err(e) = beneath::open_root(system.root.path())
+                .and_then(|root| beneath::remove(root, Path::new(TRIGGER)))
+        {
+            out::warn(format_args!("removing {TRIGGER} again: {e}"));
         }
     }
 }
 
-fn put_trigger(root: impl AsFd) -> Result<()> {
+/// Asks for a new registration when snapshot `to`, which is about to be the next system instead of `from`, has other
+/// products. Only told when it fails. Where /var is not a file system of its own, there is no place to ask.
+pub fn ask_for_registration(system: &System, from: SnapshotId, to: SnapshotId) {
+    let asked = || {
+        let products = |id| products(system.store.open_snapshot(id)?);
+        let root = beneath::open_root(system.root.path())?;
+        let var = beneath::stat_at(&root, VAR.as_ref())?;
+        if var.st_dev != fstat(&root)?.st_dev && products(from)? != products(to)? {
+            tell("registration", "the installed products change");
+            put_trigger(root)?;
+        }
+        anyhow::Ok(())
+    };
+    asked().unwrap_or_else(|e| out::warn(format_args!("no new registration is asked for: {e:#}")));
+}
+
+/// Makes the trigger; says whether it was not there before.
+fn put_trigger(root: impl AsFd) -> Result<bool> {
     let path = Path::new(TRIGGER);
-    beneath::make_dirs(&root, path.parent().unwrap_or(Path::new("")), 0o755)?;
-    beneath::make_file(&root, path)?;
-    Ok(())
+    beneath::make_dirs(&root, path.parent().unwrap_or(Path::new("")), 0o755)
+        .and_then(|_| beneath::make_file(&root, path))
+        .context("asking for a new registration")
 }
 
 /// The products by the names of their files, with the content of each.
