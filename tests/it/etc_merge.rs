@@ -30,7 +30,7 @@ impl Three {
 
     /// The same once more, with the same times.
     fn again(&self) -> Three {
-        let three = Three(tempfile::tempdir().unwrap());
+        let three = Three(tempfile::tempdir_in(self.0.path().parent().unwrap()).unwrap());
         let copied = command("cp")
             .arg("-a")
             .arg(self.at("."))
@@ -294,9 +294,24 @@ fn what_is_mounted_in_it_is_left_alone() {
     three.holds("[ $(cat m/f) = 1 ]; [ $(cat file) = 2 ]; [ ! -e n/x ]");
 }
 
+/// Where files are made fast, if that keeps attributes (since Linux 6.6).
+fn in_memory() -> PathBuf {
+    let probe = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    let set = command("setfattr")
+        .args(["-n", "user.x", "-v", "y"])
+        .arg(probe.path())
+        .output()
+        .unwrap();
+    match set.status.success() {
+        true => PathBuf::from("/dev/shm"),
+        false => std::env::temp_dir(),
+    }
+}
+
 /// A merge with each kind of action.
 fn everything() -> Three {
-    Three::new(
+    Three::within(
+        &in_memory(),
         "for f in edited both gone there time; do echo 1 > $f; touch -d @5 $f; done; mkdir d; echo 1 > d/a; mkdir dd; echo 1 > dd/a; ln -s a link
          mkdir away; echo 1 > away/a; echo 1 > away/b; echo 1 > leaf; setfattr -n system.posix_acl_access -v $ACL d",
         "echo admin > edited; echo admin > both; rm gone; echo admin > there; touch -d @9 time; rm -r dd; echo leaf > dd; ln -sfn b link
@@ -412,4 +427,48 @@ fn a_full_disk_is_told_and_the_syncpoint_stays() {
         mount -o remount,size=20M small; $P old small/new base; cmp old/big small/new/big; cat small/new/f; ls -A small/new'";
     let ran = three.bash(script).succeeds().says("No space left");
     assert_eq!(ran.stdout, ".etc-merge.tu-new\nf\n1\n2\nbig\nf\n", "{ran}");
+}
+
+#[test]
+fn each_file_is_on_disk_before_it_gets_its_name_and_everything_before_the_syncpoint_goes() {
+    let three = everything();
+    let calls = "openat,fsync,syncfs,renameat,renameat2,unlinkat";
+    three
+        .bash(&format!("strace -o calls -e trace={calls} $P old new base"))
+        .succeeds();
+    let log = fs::read_to_string(three.at("calls")).unwrap();
+    let (mut unsynced, mut placed, mut is_synced, mut is_marked) = (false, 0, false, false);
+    for line in log.lines() {
+        if line.contains("O_CREAT") && line.contains("\"new\"") {
+            unsynced = true;
+        } else if line.starts_with("fsync(") {
+            unsynced = false;
+        } else if line.starts_with("rename") {
+            assert!(!unsynced, "not on disk at {line}\n{log}");
+            assert!(!is_marked, "{log}");
+            (placed, is_synced) = (placed + 1, false);
+        } else if line.starts_with("syncfs(") {
+            is_synced = true;
+        } else if line.contains("O_CREAT") && line.contains(".merged.tu-new") {
+            assert!(is_synced, "not on disk at {line}\n{log}");
+            (is_marked, is_synced) = (true, false);
+        } else if line.starts_with("unlinkat(") && is_marked {
+            assert!(is_synced, "the mark is not on disk at {line}\n{log}");
+        }
+    }
+    assert!(placed > 10 && is_marked, "{log}");
+}
+
+#[test]
+fn comparing_leaves_no_trace_in_what_is_compared() {
+    let three = Three::new(
+        "echo 1 > f; echo 1 > g",
+        "touch -a -d @5 f; echo 2 > g",
+        "true",
+    );
+    let times = "stat -c '%n %X %Y %Z' old/f old/g new/f base/f base/g";
+    three.bash("touch -a -d @7 new/f base/f base/g").succeeds();
+    let before = three.bash(times).stdout;
+    three.merge("--keep-syncpoint").succeeds();
+    assert_eq!(three.bash(times).stdout, before);
 }
