@@ -2,19 +2,28 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 
 use super::session::Session;
 use crate::manage;
-use crate::snapshot::SnapshotId;
+use crate::snapshot::{LayoutError, SnapshotId};
 
 /// Does for `id` what `stage` is about; other stages than those the plugin passes on are refused.
 pub(super) fn snapper_plugin(session: &Session, stage: &str, id: SnapshotId) -> Result<ExitCode> {
-    let system = session.system()?;
-    match stage {
-        "create-snapshot-post" => manage::etc_of_created(&system, id)?,
-        "delete-snapshot-pre" => manage::etc_of_deleted(&system, id)?,
+    let done = session.system().and_then(|system| match stage {
+        "create-snapshot-post" => manage::etc_of_created(&system, id),
+        "delete-snapshot-pre" => manage::etc_of_deleted(&system, id),
         other => bail!("snapper has no stage {other} that concerns /etc"),
+    });
+    match done {
+        // snapper also works where the root is no snapshot; there, /etc is none of ours
+        Err(e) if is_other_layout(&e) => Ok(ExitCode::SUCCESS),
+        other => other.map(|()| ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+fn is_other_layout(error: &Error) -> bool {
+    error
+        .downcast_ref::<LayoutError>()
+        .is_some_and(|e| !matches!(e, LayoutError::Failed(_)))
 }

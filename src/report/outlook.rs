@@ -53,11 +53,16 @@ impl Outlook {
         let Some((pending, since)) = pending_since(inventory) else {
             return Ok(Outlook::default());
         };
+        let layout = store.etc_layout(pending.id)?;
+        let sealed = |id| inventory.get(id)?.subvolume.as_ref().map(|s| s.read_only);
+        if layout == EtcLayout::Plain && inventory.current.and_then(sealed) == Some(true) {
+            return Ok(Outlook::default()); // what cannot be written was not changed
+        }
         let running = beneath::open_root(&root.join(ETC)).context("opening etc")?;
         if !changed_since(&running, since)? {
             return Ok(Outlook::default());
         }
-        match store.etc_layout(pending.id)? {
+        match layout {
             EtcLayout::Plain => lost(running, store, pending, since),
             EtcLayout::Nested => conflicts(running, store, inventory, pending),
             _ => Ok(Outlook::default()),

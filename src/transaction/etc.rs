@@ -17,7 +17,7 @@ pub(super) fn check(system: &System, base: SnapshotId) -> Result<()> {
     match system.store.etc_layout(base)? {
         EtcLayout::Plain | EtcLayout::Nested => Ok(()),
         EtcLayout::Overlay => bail!(
-            "/etc is an overlay file system, the layout that MicroOS had until 2024; it must be migrated: move \
+            "/etc is an overlay file system, the layout of older MicroOS; it must be migrated: move \
              what it shows into a subvolume {base}/snapshot/etc and replace its line in fstab by \
              \"/etc /etc none bind,x-initrd.mount 0 0\" (snapper's plugin of transactional-update 5 does so when \
              it makes a snapshot), then boot that"

@@ -85,6 +85,21 @@ fn the_plugin_starts_nothing_for_other_stages_subvolumes_and_callers() {
 }
 
 #[test]
+fn where_the_root_is_no_snapshot_the_plugin_is_silent() {
+    let machine = machine();
+    let script = "mkdir -p /run/fs /run/img; truncate -s 200M /run/img/x; mkfs.btrfs -q /run/img/x; mount -o loop /run/img/x /run/fs; cd /run/fs
+         btrfs -q subvolume create .snapshots; mkdir usr etc .snapshots/1; btrfs -q subvolume snapshot . .snapshots/1/snapshot
+         for stage in create-snapshot-post delete-snapshot-pre; do transactional-update --root /run/fs snapper-plugin $stage 1 || exit; done
+         umount /run/fs 2>/dev/null; cd /; umount /run/fs";
+    let ran = boot(&machine, script).succeeds();
+    assert_eq!(
+        (ran.stdout.as_str(), ran.stderr.as_str()),
+        ("", ""),
+        "{ran}"
+    );
+}
+
+#[test]
 fn on_a_system_with_a_plain_etc_the_plugin_changes_nothing() {
     let machine = Machine::new();
     machine.install();
