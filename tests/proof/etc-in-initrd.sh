@@ -2,6 +2,7 @@
 # etc-in-initrd.sh BUILT: boots a kernel with an initrd of dracut that holds our module, and shows what has become of /etc. 4 minutes.
 # BUILT is the directory of the programs. The machine has /etc as a subvolume; an update waits, and an administrator has changed /etc
 # since: after the boot, the new /etc has both. The same with the unit of the initrd masked is the control: there, nothing is merged.
+# Area: dracut src/etc src/cli/sync_etc.rs
 # Appends a row to docs/proofs.tsv when it succeeds. The log is target/proof/etc-in-initrd.log.
 . "$(dirname "$0")/../fixture/env.sh"
 . "$(dirname "$0")/row.sh"
