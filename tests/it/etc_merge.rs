@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::fx::{Ran, command, fixture, require_root};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc-state");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc-state");
 
 /// Three directories: `new` (current), `old` (parent) and `base` (reference), beside each other.
 struct Three(tempfile::TempDir);
@@ -66,7 +66,7 @@ impl Three {
     }
 }
 
-fn manifest(dir: &Path) -> Vec<String> {
+pub(crate) fn manifest(dir: &Path) -> Vec<String> {
     let mut oracle = command("python3");
     oracle.arg(fixture("oracle.py")).arg(dir).arg("--list");
     let ran = Ran::new("oracle.py", oracle.output().unwrap()).succeeds();
@@ -185,7 +185,7 @@ fn names_that_a_shell_or_a_terminal_would_not_take_are_merged() {
 }
 
 /// An ACL in the kernel's form: the owner, user 7, the group, the mask and the others.
-const ACL: &str =
+pub(crate) const ACL: &str =
     "0x0200000001000600ffffffff020006000700000004000400ffffffff10000600ffffffff20000400ffffffff";
 
 #[test]
@@ -308,18 +308,20 @@ fn in_memory() -> PathBuf {
     }
 }
 
-/// A merge with each kind of action.
-fn everything() -> Three {
-    Three::within(
-        &in_memory(),
-        "for f in edited both gone there time; do echo 1 > $f; touch -d @5 $f; done; mkdir d; echo 1 > d/a; mkdir dd; echo 1 > dd/a; ln -s a link
+/// Scripts for `base`, `old` and `new` that make a merge with each kind of action.
+pub(crate) const EVERYTHING: [&str; 3] = [
+    "for f in edited both gone there time; do echo 1 > $f; touch -d @5 $f; done; mkdir d; echo 1 > d/a; mkdir dd; echo 1 > dd/a; ln -s a link
          mkdir away; echo 1 > away/a; echo 1 > away/b; echo 1 > leaf; setfattr -n system.posix_acl_access -v $ACL d",
-        "echo admin > edited; echo admin > both; rm gone; echo admin > there; touch -d @9 time; rm -r dd; echo leaf > dd; ln -sfn b link
+    "echo admin > edited; echo admin > both; rm gone; echo admin > there; touch -d @9 time; rm -r dd; echo leaf > dd; ln -sfn b link
          rm leaf; mkdir -m 2750 leaf; echo admin > leaf/in; echo admin > leaf/in2; echo admin > away/a; rm d/a; chown 1:2 d
          setfattr -x system.posix_acl_access d; chmod 1730 d; setfattr -n user.x -v y d; mkdir -p new/deep; echo n > new/deep/f; ln new/deep/f new/f2
          mkdir tree; echo 1 > tree/1; mkdir tree/2; echo 3 > tree/2/3",
-        "echo update > both; rm there; rm -r away; echo file > tree",
-    )
+    "echo update > both; rm there; rm -r away; echo file > tree",
+];
+
+fn everything() -> Three {
+    let [base, old, new] = EVERYTHING;
+    Three::within(&in_memory(), base, old, new)
 }
 
 #[test]

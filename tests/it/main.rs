@@ -21,6 +21,7 @@ mod root_disk;
 mod root_environment;
 mod root_etc;
 mod root_etc_plain;
+mod root_etc_power;
 mod root_etc_snapper;
 mod root_install;
 mod root_log;
