@@ -3,7 +3,7 @@
 //! Snapper's plugin of sdbootutil ignores errors, so a full ESP looks like success. Here the result is looked at,
 //! and what is not as it should be is done once more, with errors that count.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use super::esp::{self, Entry, Esp};
@@ -21,6 +21,7 @@ pub(super) struct Bls {
     number: u64,
     /// `.snapshots/N/snapshot`, as the entries name it.
     path: PathBuf,
+    snapshot: OwnedFd,
     kernels: Vec<Kernel>,
     esp: Esp,
     /// What sdbootutil keeps free there, in percent.
@@ -31,6 +32,8 @@ pub(super) struct Bls {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Kernel {
     version: String,
+    /// Its path in the snapshot.
+    image: PathBuf,
     size: u64,
     /// Size of the initrd that the snapshot brings along; 0 when one is made.
     initrd: u64,
@@ -69,6 +72,9 @@ impl Bls {
         Ok(Bls {
             number: candidate.number,
             path: candidate.path.to_owned(),
+            snapshot: snapshot
+                .try_clone_to_owned()
+                .map_err(|e| BootError::Unreadable(MODULES, e))?,
             kernels,
             esp: Esp::open(root)?,
             reserve: sdbootutil::reserve(root),
@@ -158,6 +164,16 @@ impl Bls {
                 "{} has {is} bytes, the kernel in the snapshot has {}",
                 self.esp.path.join(&entry.kernel).display(),
                 kernel.size
+            ));
+        }
+        // a file that an earlier cut left half written has its name already, and would be used again
+        if !self
+            .esp
+            .holds(&entry.kernel, &self.snapshot, &kernel.image)?
+        {
+            return Err(format!(
+                "{} is not the kernel of the snapshot; remove it",
+                self.esp.path.join(&entry.kernel).display()
             ));
         }
         let empty = entry.initrds.iter().find(|i| self.esp.size(i) == 0);
@@ -318,6 +334,7 @@ fn kernels(snapshot: impl AsFd) -> Result<Vec<Kernel>, BootError> {
                 size: esp::size(&snapshot, &image),
                 initrd: esp::size(&snapshot, &at.join(INITRD)),
                 version,
+                image,
             });
         }
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
@@ -177,6 +178,17 @@ impl Esp {
         size(&self.fd, path)
     }
 
+    /// Whether the file `path` has the same content as the file `other` below `dir`.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub(super) fn holds(&self, path: &Path, dir: impl AsFd, other: &Path) -> Result<bool, String> {
+        let open = |dir: BorrowedFd<'_>, path: &Path| beneath::resolve(dir, path).map(File::from);
+        let same = open(self.fd.as_fd(), path)
+            .and_then(|ours| same_content(ours, open(dir.as_fd(), other)?));
+        same.map_err(|e| format!("cannot compare {}: {e}", self.path.join(path).display()))
+    }
+
     /// Free bytes.
     ///
     /// # Errors
@@ -224,6 +236,26 @@ impl Esp {
     /// When something could not be written since it was opened.
     pub(super) fn sync(&self) -> io::Result<()> {
         Ok(nix::unistd::syncfs(&self.fd)?)
+    }
+}
+
+fn same_content(ours: File, theirs: File) -> io::Result<bool> {
+    const PIECE: usize = 1 << 20;
+    let (mut ours, mut theirs) = (
+        BufReader::with_capacity(PIECE, ours),
+        BufReader::with_capacity(PIECE, theirs),
+    );
+    loop {
+        let (a, b) = (ours.fill_buf()?, theirs.fill_buf()?);
+        let length = a.len().min(b.len());
+        if length == 0 {
+            return Ok(a.len() == b.len());
+        }
+        if a[..length] != b[..length] {
+            return Ok(false);
+        }
+        ours.consume(length);
+        theirs.consume(length);
     }
 }
 
@@ -279,6 +311,31 @@ mod tests {
             assert!(entry.is(id), "{id}");
         }
         assert!(!entry.is("opensuse-6.4.0-1-default-13.conf"));
+    }
+
+    #[test]
+    fn files_are_the_same_only_to_their_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let same = |a: &[u8], b: &[u8]| {
+            let file = |name: &str, bytes: &[u8]| {
+                std::fs::write(dir.path().join(name), bytes).unwrap();
+                File::open(dir.path().join(name)).unwrap()
+            };
+            same_content(file("a", a), file("b", b)).unwrap()
+        };
+        let long = vec![7; (1 << 20) + 1];
+        let mut other = long.clone();
+        other[1 << 20] = 8;
+        assert!(same(b"", b"") && same(b"x", b"x") && same(&long, &long));
+        for (a, b) in [
+            (&b""[..], &b"x"[..]),
+            (b"x", b""),
+            (b"x", b"y"),
+            (&long, &other),
+            (&long, &long[1..]),
+        ] {
+            assert!(!same(a, b));
+        }
     }
 
     #[test]

@@ -183,6 +183,11 @@ const HOSTILE: &[(&str, bool, &str)] = &[
         "bytes, the kernel in the snapshot has",
     ),
     (
+        "add-all-kernels=rot",
+        true,
+        "is not the kernel of the snapshot",
+    ),
+    (
         "add-all-kernels=bare set-default-snapshot=bare",
         true,
         "is missing or empty",
