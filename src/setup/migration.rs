@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use super::register::SUSECONNECT;
 use crate::sys::cmd::Argv;
 use crate::sys::{out, signal};
-use crate::transaction::Open;
+use crate::transaction::{Open, Step};
 
 /// A migration, as it was asked for.
 #[derive(Debug, Clone)]
@@ -59,7 +59,8 @@ impl Migration {
 /// When it could not be started.
 pub fn migrate(open: &Open<'_>, migration: &Migration) -> Result<u8> {
     let argv = migration.argv(open.top()?.into());
-    let exit = open.run_outside(argv, migration.interactive);
+    let run = || open.run_outside(argv.clone(), migration.interactive);
+    let exit = open.step(Step::CallExt, &argv, run);
     register_back(open);
     signal::check()?;
     Ok(match exit?.code {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use anyhow::{Result, bail};
 
 use crate::sys::cmd::Argv;
-use crate::transaction::{Open, System};
+use crate::transaction::{Open, Step, System};
 
 pub(super) const SUSECONNECT: &str = "SUSEConnect";
 
@@ -27,5 +27,6 @@ pub fn check(system: &System) -> Result<()> {
 pub fn register(open: &Open<'_>, args: &[OsString]) -> Result<u8> {
     let root = [SUSECONNECT.into(), "--root".into(), open.top()?.into()];
     let argv = Argv::new(root.into_iter().chain(args.iter().cloned()));
-    Ok(open.run_outside(argv, false)?.code)
+    let run = || open.run_outside(argv.clone(), false);
+    Ok(open.step(Step::CallExt, &argv, run)?.code)
 }

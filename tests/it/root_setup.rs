@@ -189,7 +189,8 @@ fn migration_is_zyppers_and_gives_the_registration_back_until_the_reboot() {
         "mkdir -p $4/etc/products.d; echo $8 > $4/etc/products.d/a.prod; [ $8 != broken ] || exit 4; exit 102",
     );
     let connect = recorder("/usr/sbin/SUSEConnect", OUTSIDE, "--rollback", "");
-    machine.prepare(&format!("{migration}{connect}"));
+    let plugin = "mkdir -p /etc/tukit/plugins; printf '#!/bin/sh\necho plugin $1 $4 $5 >> /var/tmp/fx-calls\n' > /etc/tukit/plugins/a; chmod 755 /etc/tukit/plugins/a\n";
+    machine.prepare(&format!("{migration}{connect}{plugin}"));
     let trigger = "/var/lib/rollback/check-registration";
     machine
         .boot(&format!(
@@ -207,10 +208,12 @@ fn migration_is_zyppers_and_gives_the_registration_back_until_the_reboot() {
         .says(trigger);
     machine
         .boot(&format!(
-            "cat /etc/products.d/a.prod; grep -c rollback {OUTSIDE}"
+            "cat /etc/products.d/a.prod; grep -c rollback {OUTSIDE}; cat {OUTSIDE}"
         ))
         .succeeds()
-        .says("new\n2\n");
+        .says("new\n2\n")
+        .says("plugin callExt-pre zypper migration\n")
+        .says("plugin callExt-post zypper migration\n");
     machine
         .tu("-n migration --root /x")
         .exits(1)
