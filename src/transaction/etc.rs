@@ -120,3 +120,14 @@ pub(super) fn is_same(system: &System, id: SnapshotId, base: SnapshotId) -> Resu
     };
     unchanged::is_same(&before, &new).context("comparing etc with that of the base")
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{etc, snapshot};
+
+    #[test]
+    fn whoever_makes_a_syncpoint_and_whoever_merges_it_use_the_same_names() {
+        assert_eq!(snapshot::SYNCPOINT, etc::SYNCPOINT);
+        assert_eq!(snapshot::COMPARE_WITH, etc::COMPARE_WITH);
+    }
+}
