@@ -150,10 +150,10 @@ impl Chain {
             self.steps.push(configured(session, &system)?);
             self.steps.sort_by_key(Step::rank);
         }
-        for step in &self.steps {
-            step.prepare(&system)?;
-        }
         let lock = system.lock()?;
+        for step in &self.steps {
+            step.prepare(&system, &lock)?;
+        }
         if self.cleanup != Cleanup::default() {
             cleanup::cleanup(session, &system, &lock, self.cleanup)?;
         }

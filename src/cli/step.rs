@@ -8,6 +8,7 @@ use crate::package::Action;
 use crate::sandbox::Shown;
 use crate::setup::Setup;
 use crate::sys::cmd::Argv;
+use crate::sys::lock::WriteLock;
 use crate::transaction::{BootFiles, Need, Open, Restart, System};
 
 /// One of them, resolved.
@@ -97,11 +98,11 @@ impl Step {
         }
     }
 
-    /// Looks at the running system before a transaction is begun.
-    pub(super) fn prepare(&self, system: &System) -> Result<()> {
+    /// Looks after the running system before a transaction is begun.
+    pub(super) fn prepare(&self, system: &System, lock: &WriteLock) -> Result<()> {
         match self {
             Step::Register(_) => crate::setup::check_register(system),
-            Step::Setup(setup) => setup.prepare(system),
+            Step::Setup(setup) => setup.prepare(system, lock),
             _ => Ok(()),
         }
     }

@@ -14,6 +14,7 @@ mod selinux;
 use anyhow::{Result, bail};
 
 use crate::sys::cmd::Argv;
+use crate::sys::lock::WriteLock;
 use crate::transaction::{BootFiles, Open, System};
 
 pub use kdump::CrashKernel;
@@ -64,9 +65,9 @@ impl Setup {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn prepare(&self, system: &System) -> Result<()> {
+    pub fn prepare(&self, system: &System, lock: &WriteLock) -> Result<()> {
         match self {
-            Setup::Selinux => selinux::prepare(system),
+            Setup::Selinux => selinux::prepare(system, lock),
             Setup::Fips | Setup::Kdump(_) => Ok(()),
         }
     }

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{edit, lines};
 use crate::boot::Loader;
+use crate::sys::lock::WriteLock;
 use crate::transaction::{BootFiles, Open, System};
 
 /// The store of policies, which transactions see live where it is in the running system.
@@ -19,7 +20,7 @@ const PARAMETERS: &[&str] = &["security=selinux", "selinux=1"];
 const RELABEL: (&str, &str) = (".autorelabel", "etc/selinux/.autorelabel");
 
 /// Makes the store of policies: a policy that is installed into a hidden one would be lost.
-pub(super) fn prepare(system: &System) -> Result<()> {
+pub(super) fn prepare(system: &System, _: &WriteLock) -> Result<()> {
     let store = system.root.join(STORE);
     std::fs::create_dir_all(&store).with_context(|| format!("making {}", store.display()))
 }

@@ -289,3 +289,23 @@ fn the_boot_loader_is_installed_anew_with_its_configuration() {
         .says("Step bootloader");
     machine.boot(CALLS).succeeds().says("pbl --install\n");
 }
+
+#[test]
+fn a_signal_in_the_middle_of_a_step_ends_it_and_leaves_nothing() {
+    let machine = Machine::new();
+    machine.prepare(&recorder(
+        "/usr/sbin/dracut",
+        "--force --regenerate-all",
+        "sleep 60",
+    ));
+    let ran = machine
+        .boot(
+            "transactional-update initrd & p=$!
+             for i in $(seq 200); do [ -e /.snapshots/2/snapshot/usr/share/fx-calls ] && break; sleep 0.05; done
+             SECONDS=0; kill -TERM $p; wait $p; rc=$?; pgrep dracut && exit 91; [ $SECONDS -lt 10 ] || exit 92; exit $rc",
+        )
+        .exits(1)
+        .says("interrupted by SIGTERM");
+    ran.does_not_say("is the next system");
+    machine.holds(&[1], 1);
+}
