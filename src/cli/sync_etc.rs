@@ -81,7 +81,7 @@ impl SyncEtc {
         let plan = Plan::of(&trees)?;
         for path in plan.foreign() {
             out::warn(format_args!(
-                "{path:?} is not merged: it is a mount point or a subvolume"
+                "{path:?} is not merged: it is a mount point or a subvolume, or too deep"
             ));
         }
         if self.dry_run {

@@ -18,7 +18,7 @@ use nix::unistd::{linkat, symlinkat, syncfs};
 use super::attribute;
 use super::entry::Entry;
 use super::plan::{Action, Plan, Trees};
-use super::tree::{Found, MERGED, told};
+use super::tree::{Found, MERGED, deep, told};
 use crate::sys::{Doing, Failure, beneath, failpoint};
 
 /// Where new objects are made.
@@ -73,7 +73,7 @@ impl Work<'_> {
             },
             Action::Link(path, to) => self.link(path, to),
             Action::Save(path, to) => {
-                copy_tree(self.trees, path, &self.dir, Path::new(NEW))?;
+                deep(|| copy_tree(self.trees, path, &self.dir, Path::new(NEW)))??;
                 self.put(to)
             }
             // one that somebody put something into meanwhile stays
@@ -170,21 +170,26 @@ fn make_file(from: &Entry, dir: &OwnedFd, name: &Path) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a copy of what ours has at `path`, with everything in it. Nothing when it is not there any more.
-fn copy_tree(trees: &Trees, path: &Path, dir: &OwnedFd, name: &Path) -> io::Result<()> {
+/// Makes a copy of what ours has at `path`, with everything in it, as `copy` below `dir`. Nothing when it is not there
+/// any more. However deep it is, few descriptors are open.
+fn copy_tree(trees: &Trees, path: &Path, dir: &OwnedFd, copy: &Path) -> io::Result<()> {
     let Found::Here(entry) = trees.ours.find(path)? else {
         return Ok(());
     };
-    make(&entry, dir, name)?;
-    if !entry.is_dir() {
-        return Ok(());
-    }
-    drop(entry);
+    let parent = beneath::open_dir(dir, copy.parent().unwrap_or(Path::new("")))?;
+    make(
+        &entry,
+        &parent,
+        Path::new(copy.file_name().unwrap_or_default()),
+    )?;
+    let is_dir = entry.is_dir();
+    drop((entry, parent));
     let mut names = BTreeSet::new();
-    trees.ours.names(path, &mut names)?;
-    let into = beneath::open_dir(dir, name)?;
+    if is_dir {
+        trees.ours.names(path, &mut names)?;
+    }
     for name in names {
-        copy_tree(trees, &path.join(&name), &into, name.as_ref())?;
+        copy_tree(trees, &path.join(&name), dir, &copy.join(&name))?;
     }
     Ok(())
 }

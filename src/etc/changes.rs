@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::tree::{Found, Tree, told};
+use super::tree::{Found, Tree, deep, told};
 use crate::sys::{Doing, Failure};
 
 /// How a path differs.
@@ -33,7 +33,7 @@ pub struct Change {
 /// When one of them cannot be read; the path is named.
 pub fn changes(base: &Tree, now: &Tree) -> Result<Vec<Change>, Failure> {
     let mut found = Vec::new();
-    below(base, now, Path::new(""), &mut found)?;
+    deep(|| below(base, now, Path::new(""), &mut found)).doing(|| "starting a thread".into())??;
     Ok(found)
 }
 

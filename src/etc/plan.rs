@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::attribute::{self, Part};
 use super::entry::Entry;
 use super::rules::{Fate, Kind, Pair, decide};
-use super::tree::{Found, Tree, same_trees, told};
+use super::tree::{Found, Tree, deep, same_trees, told};
 use crate::sys::{Doing, Failure};
 
 /// Suffix of the administrator's version of what the new snapshot changed as well. Programs that read all files of
@@ -121,7 +121,7 @@ impl Plan {
             links: HashMap::new(),
         };
         if !trees.base.is_merged() {
-            planner.path(Path::new(""))?;
+            deep(|| planner.path(Path::new(""))).doing(|| "starting a thread".into())??;
         }
         Ok(planner.plan)
     }
@@ -137,7 +137,7 @@ impl Plan {
         &self.conflicts
     }
 
-    /// Mount points and nested subvolumes, which are left alone.
+    /// Mount points and nested subvolumes, and what has a path too long for the kernel: left alone.
     #[must_use]
     pub fn foreign(&self) -> &[PathBuf] {
         &self.foreign

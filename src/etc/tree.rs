@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
@@ -31,7 +32,7 @@ pub struct Tree {
 pub(super) enum Found {
     /// Nothing, or something that cannot be kept (a socket).
     Absent,
-    /// A mount point or a nested subvolume: another tree, not part of this one.
+    /// A mount point or a nested subvolume: another tree, not part of this one. Or its path is too long for the kernel.
     Foreign,
     /// A directory, file, link, FIFO or device.
     Here(Entry),
@@ -70,7 +71,7 @@ impl Tree {
         let fd = match beneath::open_entry(&self.root, path) {
             Err(e) => match e.raw_os_error().map(Errno::from_raw) {
                 Some(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(Found::Absent),
-                Some(Errno::EXDEV) => return Ok(Found::Foreign),
+                Some(Errno::EXDEV | Errno::ENAMETOOLONG) => return Ok(Found::Foreign),
                 _ => return Err(e),
             },
             Ok(fd) => fd,
@@ -150,4 +151,15 @@ fn is_ours(name: &OsStr) -> bool {
 /// `path` as it is told: quoted, with everything escaped that a terminal would not show.
 pub(super) fn told(path: &Path) -> String {
     format!("{path:?}")
+}
+
+/// Runs what goes down into trees level by level. A path has at most 4096 bytes (`PATH_MAX`), which are 2048 levels: the
+/// stack is large enough for all of them, so that nobody who may write below /etc can make a merge fail with a deep directory.
+pub(super) fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    const STACK: usize = 64 << 20;
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().stack_size(STACK);
+        let done = thread.spawn_scoped(scope, work)?.join();
+        Ok(done.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat2, renameat};
+use nix::fcntl::{
+    AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat, renameat2,
+};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
@@ -277,15 +279,42 @@ pub fn remove_all(dir: impl AsFd, rel: &Path) -> io::Result<()> {
     }
     // paths instead of open directories: however deep it is, few descriptors are open
     let mut pending = vec![PathBuf::from(name)];
+    let mut moved = 0;
     while let Some(path) = pending.last().cloned() {
         let subdirs = remove_files(&parent, &path)?;
         if subdirs.is_empty() {
             unlink(&parent, path.as_os_str(), true)?;
             pending.pop();
         }
-        pending.extend(subdirs);
+        for subdir in subdirs {
+            // a path that became too long for the kernel could not be removed: what is deep is moved up before
+            if subdir.as_os_str().len() < LONG {
+                pending.push(subdir);
+            } else {
+                moved += 1;
+                move_up(&parent, &subdir, &pending[0], moved)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Bytes of a path after which [`remove_all`] goes on from the top.
+const LONG: usize = 2048;
+
+/// Moves the directory `rel` to the top of the tree that is being removed.
+fn move_up(dir: &OwnedFd, rel: &Path, top: &Path, number: u32) -> io::Result<()> {
+    let from = open_dir(dir, rel.parent().unwrap_or(Path::new("")))?;
+    let name = rel.file_name().unwrap_or_default();
+    let to = open_dir(dir, top)?;
+    let flags = RenameFlags::RENAME_NOREPLACE;
+    Ok(renameat2(
+        from,
+        name,
+        to,
+        format!(".deep.{number}").as_str(),
+        flags,
+    )?)
 }
 
 /// Removes what is no directory from the directory `rel`; returns the paths of the directories in it.
@@ -495,6 +524,24 @@ mod tests {
         symlink("/etc/passwd", tmp.path().join("boot/out")).unwrap();
         assert!(resolve(&fd, Path::new("boot/vmlinuz")).is_ok());
         assert!(resolve(&fd, Path::new("boot/out")).is_err());
+    }
+
+    #[test]
+    fn a_tree_that_is_deeper_than_any_path_is_removed() {
+        let (tmp, fd) = dir();
+        let mut at = open_dir(&fd, Path::new("")).unwrap();
+        mkdirat(&at, "top", Mode::S_IRWXU).unwrap();
+        at = open_dir(at, Path::new("top")).unwrap();
+        let name = "x".repeat(200);
+        for _ in 0..60 {
+            mkdirat(&at, name.as_str(), Mode::S_IRWXU).unwrap();
+            make_file(&at, Path::new("file")).unwrap();
+            at = open_dir(at, Path::new(&name)).unwrap();
+        }
+        symlink("..", tmp.path().join("top/up")).unwrap();
+        remove_all(&fd, Path::new("top")).unwrap();
+        remove_all(&fd, Path::new("top")).unwrap();
+        assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -407,13 +407,35 @@ for d in range(100):
 
 #[test]
 fn a_deep_tree_is_merged_with_few_descriptors() {
-    let three = Three::new(
-        "d=$(printf 'd/%.0s' {1..500}); mkdir -p $d; echo 1 > $d/f",
-        "echo admin > $(printf 'd/%.0s' {1..500})/f",
-        "true",
+    let three = Three::within(
+        Path::new("/dev/shm"),
+        "d=$(printf 'd/%.0s' {1..1900}); mkdir -p $d; echo 1 > $d/f",
+        "echo admin > $(printf 'd/%.0s' {1..1900})/f; d=s/$(printf 'd/%.0s' {1..1900}); mkdir -p $d; echo admin > $d/f",
+        "echo update > s",
     );
     three.bash("ulimit -n 24; exec $P old new base").succeeds();
-    three.holds("[ $(cat $(printf 'd/%.0s' {1..500})/f) = admin ]");
+    for above in ["", "s.rpmsave/"] {
+        three.holds(&format!(
+            "[ $(cat {above}$(printf 'd/%.0s' {{1..1900}})/f) = admin ]"
+        ));
+    }
+}
+
+#[test]
+fn a_directory_that_is_too_deep_for_any_path_stops_nothing() {
+    let deep = "import os
+for n in range(40): os.mkdir(\"x\" * 200); os.chdir(\"x\" * 200)";
+    let three = Three::new(
+        "echo 1 > f",
+        &format!("echo 2 > f; mkdir n; cd n; python3 -c '{deep}'"),
+        // the copies are made: cp could not make them of this
+        &format!("cd ../base; mkdir s; cd s; python3 -c '{deep}'"),
+    );
+    let ran = three.merge("").succeeds().says("is not merged");
+    assert!(!three.at("base").exists(), "{ran}");
+    three.holds("[ $(cat f) = 2 ]; [ -d n/$(printf 'x%.0s' {1..200}) ]");
+    // what is left cannot be removed by a path
+    three.bash("rm -rf old new").succeeds();
 }
 
 #[test]
