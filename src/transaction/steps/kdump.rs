@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::{Program, tell};
 use crate::sys::beneath;
@@ -35,7 +35,8 @@ pub(super) fn follow(open: &Open<'_>, asked: bool, changed: bool) -> Result<()> 
 }
 
 fn is_needed(open: &Open<'_>) -> Result<bool> {
-    let config = beneath::read(open.root()?, Path::new(CONFIG), 1 << 20)?;
+    let config = beneath::read(open.root()?, Path::new(CONFIG), 1 << 20)
+        .with_context(|| format!("reading {CONFIG} of the snapshot"))?;
     if !config.is_some_and(|text| has_fadump(&String::from_utf8_lossy(&text))) {
         return Ok(false);
     }

@@ -164,12 +164,13 @@ impl Open<'_> {
         Ok(has(self.root()?, program))
     }
 
-    /// Whether the content of a file differs from the base.
+    /// Whether the content of a file differs from the base. What cannot be read has none.
     fn differs(&self, path: &str) -> Result<bool> {
         const LIMIT: u64 = 1 << 20;
         let base = self.system.store.open_snapshot(self.base())?;
         let path = Path::new(path);
-        Ok(beneath::read(base, path, LIMIT)? != beneath::read(self.root()?, path, LIMIT)?)
+        let before = beneath::read(base, path, LIMIT).ok().flatten();
+        Ok(before != beneath::read(self.root()?, path, LIMIT).ok().flatten())
     }
 }
 

@@ -99,14 +99,47 @@ fn put_trigger(root: impl AsFd) -> Result<bool> {
         .context("asking for a new registration")
 }
 
-/// The products by the names of their files, with the content of each.
+/// The products by the names of their files, with the content of each; what cannot be read has none. A scriptlet may
+/// have put anything there, so only as much is looked at as products can be.
 fn products(root: impl AsFd) -> Result<BTreeMap<OsString, Option<Vec<u8>>>> {
-    const LIMIT: u64 = 1 << 20;
+    const MOST: usize = 1000;
+    const LIMIT: u64 = 64 << 10;
     let dir = Path::new(PRODUCTS);
-    let names = beneath::names_below(&root, dir)?;
+    let mut names = beneath::names_below(&root, dir)?;
+    names.sort();
+    names.truncate(MOST);
     let product = |name: OsString| {
-        let content = beneath::read(&root, &dir.join(&name), LIMIT)?;
-        Ok((name, content))
+        let content = beneath::read(&root, &dir.join(&name), LIMIT);
+        (name, content.ok().flatten())
     };
-    names.into_iter().map(product).collect()
+    Ok(names.into_iter().map(product).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn products_differ_by_name_and_content_and_nothing_strange_stops_the_comparison() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let same = || {
+            let of = |dir: &tempfile::TempDir| products(fs::File::open(dir.path()).unwrap());
+            of(&a).unwrap() == of(&b).unwrap()
+        };
+        let dir = b.path().join(PRODUCTS);
+        assert!(same());
+        fs::create_dir_all(&dir).unwrap();
+        assert!(same(), "no directory and an empty one are the same");
+        for dir in [&a, &b] {
+            fs::create_dir_all(dir.path().join(PRODUCTS).join("d")).unwrap();
+            std::os::unix::fs::symlink("l", dir.path().join(PRODUCTS).join("l")).unwrap();
+            fs::write(dir.path().join(PRODUCTS).join("p.prod"), "1").unwrap();
+        }
+        assert!(same());
+        fs::write(dir.join("p.prod"), "2").unwrap();
+        assert!(!same());
+        fs::remove_file(dir.join("p.prod")).unwrap();
+        assert!(!same());
+    }
 }
