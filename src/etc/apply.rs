@@ -19,7 +19,7 @@ use super::attribute;
 use super::entry::Entry;
 use super::plan::{Action, Plan, Trees};
 use super::tree::{Found, MERGED, deep, told};
-use crate::sys::{Doing, Failure, beneath, failpoint};
+use crate::sys::{Doing, Failure, attr, beneath, failpoint};
 
 /// Where new objects are made.
 pub(super) const WORK: &str = ".etc-merge.tu-new";
@@ -39,7 +39,7 @@ impl Plan {
         if !self.actions.is_empty() {
             let work = Work::new(trees).doing(|| format!("making the directory {WORK}"))?;
             for action in &self.actions {
-                work.step(action).doing(|| action.to_string())?;
+                work.do_in_any_case(action).doing(|| action.to_string())?;
             }
             beneath::remove_all(theirs, WORK.as_ref()).doing(clearing)?;
         }
@@ -58,6 +58,34 @@ impl Work<'_> {
         mkdirat(trees.theirs.root(), WORK, Mode::S_IRWXU)?;
         let dir = beneath::open_dir(trees.theirs.root(), WORK.as_ref())?;
         Ok(Work { trees, dir })
+    }
+
+    /// A file that chattr(1) made immutable must not keep everything else from being merged: its flag is taken away
+    /// for the step, and what is there afterwards gets it. A cut in between loses the flag and nothing else.
+    fn do_in_any_case(&self, action: &Action) -> io::Result<()> {
+        let denied = match self.step(action) {
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => e,
+            other => return other,
+        };
+        let mut lifted = Vec::new();
+        for path in action.touches() {
+            if let Found::Here(entry) = self.trees.theirs.find(path)? {
+                lifted.extend(attr::lift(entry.as_fd())?.map(|flags| (path, flags)));
+            }
+        }
+        if lifted.is_empty() {
+            return Err(denied);
+        }
+        beneath::remove_all(&self.dir, NEW.as_ref())?;
+        let done = self.step(action);
+        for (path, flags) in lifted {
+            if let Found::Here(entry) = self.trees.theirs.find(path)?
+                && (entry.is_file() || entry.is_dir())
+            {
+                attr::put_back(entry.as_fd(), flags)?;
+            }
+        }
+        done
     }
 
     fn step(&self, action: &Action) -> io::Result<()> {

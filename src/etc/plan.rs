@@ -45,6 +45,23 @@ pub(super) enum Action {
     SetTime(PathBuf),
 }
 
+impl Action {
+    /// What it changes in the new /etc: the objects, and the directory that a name of it is in.
+    pub(super) fn touches(&self) -> impl Iterator<Item = &Path> {
+        let (path, also) = match self {
+            Action::Save(_, to) => (to, None),
+            Action::Link(path, to) => (path, Some(to.as_path())),
+            Action::Take(path)
+            | Action::Remove(path)
+            | Action::SetPart(path, _)
+            | Action::SetTime(path) => (path, None),
+        };
+        [path.parent(), Some(path.as_path()), also]
+            .into_iter()
+            .flatten()
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -3,6 +3,7 @@
 //! Owns processes, files, mounts, locks, signals, the root directory everything is relative to, the log and
 //! what is printed. Knows nothing of snapshots or packages.
 
+pub mod attr;
 pub mod beneath;
 pub mod cmd;
 pub mod failpoint;

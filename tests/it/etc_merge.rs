@@ -120,6 +120,31 @@ fn the_syncpoint_is_kept_when_that_is_asked_for_and_a_second_call_changes_nothin
 }
 
 #[test]
+fn what_chattr_made_immutable_is_merged_and_stays_immutable() {
+    let three = Three::new(
+        "mkdir d; for f in edited gone d/edited only; do echo 1 > $f; done",
+        "echo 2 > edited; rm gone; echo 2 > d/edited; echo 2 > d/added; ln d/added d/second; echo 2 > only",
+        "true",
+    );
+    three
+        .bash("chattr +i new/edited new/gone new/d/edited new/d; chattr +a new/only")
+        .succeeds();
+    let ran = three.merge("");
+    let flags = three.bash("lsattr -d new/edited new/d/edited new/d new/only");
+    // before anything can fail: nobody could remove the directory
+    three.bash("chattr -R -ia new").succeeds();
+    ran.succeeds();
+    let locked: Vec<bool> = flags
+        .stdout
+        .lines()
+        .map(|l| l.split(' ').next().is_some_and(|f| f.contains(['i', 'a'])))
+        .collect();
+    assert_eq!(locked, [true; 4], "{flags}");
+    three.holds("cat edited d/edited d/added d/second only > ../out; [ ! -e gone ]");
+    three.bash("diff out - <<< $'2\\n2\\n2\\n2\\n2'").succeeds();
+}
+
+#[test]
 fn a_dry_run_prints_each_action_and_each_conflict_and_does_nothing() {
     let three = Three::new(
         "echo 1 > both; echo 1 > gone; mkdir d; touch -d @1 touched",
