@@ -197,6 +197,16 @@ impl Info {
         }
     }
 
+    /// Whether it is of an open transaction of ours that waits for its next call.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.in_progress()
+            && self
+                .userdata
+                .get(key::OWNER)
+                .is_some_and(|v| v == key::OPEN)
+    }
+
     /// Whether the transaction that makes this snapshot has not ended.
     #[must_use]
     pub fn in_progress(&self) -> bool {

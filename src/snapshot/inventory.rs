@@ -96,7 +96,7 @@ impl Snapshot {
     /// Whether it is an open transaction of ours that waits for its next call.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.in_progress() && self.userdata(key::OWNER) == Some(key::OPEN)
+        self.info().is_some_and(Info::is_open)
     }
 
     /// Whether it is an open transaction that nobody has worked on since an earlier boot.

@@ -13,7 +13,7 @@ use nix::fcntl::{RenameFlags, renameat2};
 
 use super::search::{Subvolume, Subvolumes};
 use super::{
-    Event, Info, Inventory, Metadata, Plugins, Snapshot, SnapshotId, Syncpoint, btrfs, info,
+    Event, Info, Inventory, Metadata, Plugins, Snapshot, SnapshotId, Syncpoint, btrfs, info, key,
 };
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, Failure, Root, beneath, failpoint, out};
@@ -382,6 +382,7 @@ impl Store {
                 io::Error::other(why),
             ));
         }
+        self.not_in_use(id)?;
         self.mark_unfinished(lock, id);
         self.delete(lock, id)?;
         let highest = |n: fs::DirEntry| {
@@ -404,13 +405,34 @@ impl Store {
         Ok(())
     }
 
-    /// Says in the metadata of a complete snapshot that it is about to go. A disk that is too full for that must
-    /// not stop what gives it space.
+    /// Refuses what the system runs from, and the default subvolume: the kernel refuses that as well, but only when
+    /// /etc inside of it is gone.
+    fn not_in_use(&self, id: SnapshotId) -> Result<(), Failure> {
+        let doing = || format!("deleting snapshot {id}");
+        let subvolume = match beneath::open_root(&self.path(id)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.and_then(btrfs::subvolume_id).doing(doing)?,
+        };
+        let used = [
+            self.default_subvolume()?,
+            self.subvolume_of(Path::new(""))?,
+            self.subvolume_of(Path::new("usr"))?,
+        ];
+        if used.contains(&subvolume) {
+            let why = io::Error::other("it runs or boots next");
+            return Err(Failure::new(doing(), why));
+        }
+        Ok(())
+    }
+
+    /// Says in the metadata of a snapshot that was complete, kept or open that it is about to go, so that recovery
+    /// may finish it. A disk that is too full for that must not stop what gives it space.
     fn mark_unfinished(&self, lock: &WriteLock, id: SnapshotId) {
         if let Metadata::Good(mut info) = self.metadata(id)
-            && !info.in_progress()
+            && (!info.in_progress() || info.is_open())
         {
             info.begin_transaction();
+            info.userdata.remove(key::KEPT);
             if let Err(e) = self.write_info(lock, id, &info) {
                 out::detail(format_args!("{e}: {}", e.cause()));
             }
@@ -422,8 +444,9 @@ impl Store {
     /// says whose it is. Files of other programs in the directory stay.
     ///
     /// # Errors
-    /// The first step that failed.
+    /// When it runs or boots next, of which nothing is deleted; else the first step that failed.
     pub fn delete(&self, lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
+        self.not_in_use(id)?;
         self.mark_unfinished(lock, id);
         let doing = || format!("deleting snapshot {id}");
         let dir = self.dir(id);

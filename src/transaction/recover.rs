@@ -5,8 +5,9 @@ use crate::snapshot::{Inventory, Snapshot, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Failure, out};
 
-/// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead. Those of other programs, those that wait
-/// to be continued, and what cannot be understood stay. Returns how many were removed.
+/// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead.
+/// Those of other programs, those that wait to be continued, and what cannot be understood stay. Returns how many
+/// were found.
 ///
 /// # Errors
 /// When one of them cannot be removed; the others are tried all the same.
@@ -31,7 +32,7 @@ pub fn recover(
         .collect();
     let mut failed = None;
     for id in &dead {
-        if inventory.default == Some(*id) || inventory.booted == Some(*id) {
+        if [inventory.default, inventory.booted, inventory.current].contains(&Some(*id)) {
             out::warn(format_args!(
                 "snapshot {id} is marked as unfinished, but it is what boots; it stays"
             ));

@@ -376,6 +376,18 @@ fn discard_of_a_kept_snapshot_deletes_that_one_only() {
 }
 
 #[test]
+fn a_kept_snapshot_whose_deletion_is_cut_off_is_removed_by_the_next_command() {
+    for point in ["deleted-subvolume", "deleted-etc"] {
+        let machine = Machine::of(Variant::NestedSqlite);
+        let script = format!(
+            "transactional-update -k run false; TU_FAILPOINTS={point}=kill transactional-update discard 2; transactional-update boot-complete"
+        );
+        machine.boot(&script).succeeds().says("Removed snapshot 2");
+        machine.holds(&[1], 1);
+    }
+}
+
+#[test]
 fn discard_does_not_touch_a_pending_snapshot_of_another_program() {
     let machine = Machine::new();
     let ran = boot(

@@ -226,6 +226,33 @@ fn what_cannot_be_mounted_again_stays_open_and_can_be_aborted() {
 }
 
 #[test]
+fn an_open_transaction_that_boots_next_is_not_aborted_and_keeps_its_etc() {
+    let machine = Machine::of(Variant::NestedSqlite);
+    let script = "tukit open
+         btrfs subvolume set-default $(btrfs inspect-internal rootid /.snapshots/2/snapshot) /.snapshots
+         exits 1 tukit abort 2; ls /.snapshots/2/snapshot/etc/fstab; [ $(data 2 tu-owner) = open ]
+         transactional-update -q rollback; tukit abort 2";
+    boot(&machine, script)
+        .succeeds()
+        .says("deleting snapshot 2: it runs or boots next");
+    machine.holds(&[1], 1);
+}
+
+#[test]
+fn an_abort_that_is_cut_off_leaves_nothing_open_without_its_etc() {
+    for point in ["deleted-etc", "deleted-subvolume"] {
+        let machine = Machine::of(Variant::NestedSqlite);
+        let script = format!(
+            "tukit open; exits 137 env TU_FAILPOINTS={point}=kill tukit abort 2; transactional-update boot-complete"
+        );
+        boot(&machine, &script)
+            .succeeds()
+            .says("Removed snapshot 2");
+        machine.holds(&[1], 1);
+    }
+}
+
+#[test]
 fn a_signal_during_a_call_ends_the_command_and_leaves_the_transaction_open() {
     let machine = Machine::new();
     let script = r#"tukit open
