@@ -144,6 +144,13 @@ impl Plan {
             .any(|(p, w)| matches!(w, What::Private(_)) && place.starts_with(p))
     }
 
+    /// Whether the running system shows another file system at `place`, so that the transaction has a directory of
+    /// its own there.
+    #[must_use]
+    pub fn hides(&self, place: &Path) -> bool {
+        self.excluded.iter().any(|p| place.starts_with(p))
+    }
+
     /// Places where a transaction writes into the running system.
     pub fn live(&self) -> impl Iterator<Item = &Path> {
         self.steps

@@ -146,12 +146,7 @@ impl<'s> Open<'s> {
         )?;
         let mounts = self.mounts.insert(mounts);
         let (link, target) = DATABASE_LINK;
-        if self
-            .plan
-            .excluded
-            .iter()
-            .any(|place| Path::new(link).starts_with(place))
-        {
+        if self.plan.hides(link.as_ref()) {
             mounts.link(
                 link.as_ref(),
                 target.as_ref(),

@@ -181,9 +181,10 @@ impl<'s> Open<'s> {
             return Ok(());
         };
         let snapshot = self.system.store.open_snapshot(self.id)?;
-        let link = Path::new(DATABASE_LINK.0);
+        // only where the mounts would bring it: elsewhere a package has made it
+        let link = Some(Path::new(DATABASE_LINK.0)).filter(|link| self.plan.hides(link));
         let places = self.plan.steps.iter().map(|(place, _)| place.as_path());
-        for place in places.chain([link]) {
+        for place in places.chain(link) {
             let above = place.ancestors().filter(|p| !p.as_os_str().is_empty());
             for path in above.take_while(|p| is_missing(base, p)) {
                 beneath::remove(&snapshot, path)

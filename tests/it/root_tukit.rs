@@ -253,6 +253,20 @@ fn an_abort_that_is_cut_off_leaves_nothing_open_without_its_etc() {
 }
 
 #[test]
+fn a_link_to_the_database_that_a_call_made_stays_where_var_is_part_of_the_snapshot() {
+    let machine = Machine::of(Variant::RwSqlite);
+    machine.prepare("sed -i '/[[:space:]]\\/var[[:space:]]/d' /etc/fstab");
+    boot(
+        &machine,
+        "rm -f /var/lib/rpm; tukit open
+         tukit call 2 sh -c 'mkdir -p /var/lib; ln -s ../../usr/lib/sysimage/rpm /var/lib/rpm'; tukit call 2 true; tukit close 2
+         readlink /.snapshots/2/snapshot/var/lib/rpm",
+    )
+    .succeeds()
+    .says("../../usr/lib/sysimage/rpm\n");
+}
+
+#[test]
 fn a_signal_during_a_call_ends_the_command_and_leaves_the_transaction_open() {
     let machine = Machine::new();
     let script = r#"tukit open

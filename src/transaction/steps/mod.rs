@@ -145,12 +145,6 @@ impl Open<'_> {
         Ok(mounts.context("the transaction has no mounts")?.fd())
     }
 
-    /// Whether the running system shows another file system at `place`, so that the transaction has a directory of
-    /// its own there.
-    fn hides(&self, place: &Path) -> bool {
-        self.plan.excluded.iter().any(|p| place.starts_with(p))
-    }
-
     /// How this system finds what to boot, as its snapshot knows it.
     ///
     /// # Errors

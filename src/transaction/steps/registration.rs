@@ -41,7 +41,7 @@ impl Registration {
             return Ok(Registration::Unchanged);
         }
         tell("registration", "the installed products changed");
-        if open.hides(Path::new(TRIGGER)) {
+        if open.plan.hides(Path::new(TRIGGER)) {
             return Ok(Registration::Wanted);
         }
         put_trigger(open.root()?)?;

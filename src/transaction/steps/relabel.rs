@@ -12,7 +12,7 @@ const RESTORECON: &str = "restorecon";
 
 /// Labels it, when SELinux is on. Other file systems below it, live ones too, are left alone.
 pub(super) fn follow(open: &Open<'_>) {
-    let hidden = open.hides(Path::new(VAR));
+    let hidden = open.plan.hides(Path::new(VAR));
     if !hidden || !selinux::is_on() || !open.has(RESTORECON).unwrap_or(false) {
         return;
     }
