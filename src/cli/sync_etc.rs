@@ -78,6 +78,13 @@ impl SyncEtc {
             ours: open(&parent)?,
             theirs: open(&current)?,
         };
+        // a stand-in for a subvolume, or what is left of a deleted one; all files would seem to have been removed
+        if is_empty(&trees.ours, &parent)? && !is_empty(&trees.base, &reference)? {
+            bail!(
+                "{} is empty: it cannot be the /etc of the system that ran before, and nothing is merged",
+                parent.display()
+            );
+        }
         let plan = Plan::of(&trees)?;
         for path in plan.foreign() {
             out::warn(format_args!(
@@ -100,6 +107,11 @@ impl SyncEtc {
     }
 }
 
+fn is_empty(tree: &Tree, path: &Path) -> Result<bool> {
+    tree.is_empty()
+        .with_context(|| format!("reading the directory {}", path.display()))
+}
+
 /// The three directories when the system below `root` boots; `None` when it has nothing to merge, or no more.
 fn at_boot(root: &Path) -> Result<Option<(PathBuf, PathBuf, PathBuf)>> {
     let current = root.join("etc");
@@ -107,11 +119,15 @@ fn at_boot(root: &Path) -> Result<Option<(PathBuf, PathBuf, PathBuf)>> {
     if !reference.is_dir() {
         return Ok(None);
     }
-    if Tree::open(&reference)?.is_merged() {
+    let file = reference.join(COMPARE_WITH);
+    let base = Tree::open(&reference)
+        .with_context(|| format!("opening the directory {}", reference.display()))?;
+    // an empty one is the rest of one that was merged, or what a snapshot has in its place
+    if base.is_merged() || (is_empty(&base, &reference)? && !file.exists()) {
+        drop(base);
         etc::forget(&reference)?;
         return Ok(None);
     }
-    let file = reference.join(COMPARE_WITH);
     let bytes = fs::read_bounded(&file, 64)
         .with_context(|| format!("reading which snapshot to compare with: {}", file.display()))?;
     let text = String::from_utf8_lossy(&bytes);

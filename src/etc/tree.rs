@@ -91,6 +91,16 @@ impl Tree {
         self.is_used(Path::new(MERGED))
     }
 
+    /// Whether nothing that can be merged is in it, as in the directory that a snapshot has in the place of a subvolume.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        let mut names = BTreeSet::new();
+        self.names(Path::new(""), &mut names)?;
+        Ok(names.is_empty())
+    }
+
     /// Whether anything is there, also what is not merged.
     pub(super) fn is_used(&self, path: &Path) -> bool {
         beneath::open_entry(&self.root, path).is_ok()

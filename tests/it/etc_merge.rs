@@ -183,6 +183,36 @@ fn a_call_that_is_not_understood_or_names_nothing_fails_and_changes_nothing() {
 }
 
 #[test]
+fn an_etc_that_is_empty_is_not_taken_for_one_whose_files_were_all_removed() {
+    let three = Three::new("echo 1 > f; echo 1 > g", "rm f g", "echo 2 > g");
+    let before = three.result();
+    for option in ["-n", ""] {
+        three.merge(option).exits(1).says("old is empty");
+        assert_eq!(three.result(), before);
+        assert!(three.at("base/f").exists());
+    }
+    // what a snapshot has in the place of a syncpoint that is a subvolume, and what is left of one that was merged
+    let three = Three::new(
+        "true",
+        "mkdir -p .snapshots/1/snapshot/etc; echo 2 > .snapshots/1/snapshot/etc/f",
+        "mkdir -p etc/etc.syncpoint; echo 1 > etc/f",
+    );
+    three.bash("$P --sysroot new").succeeds();
+    three.holds("[ $(cat etc/f) = 1 ]; [ ! -e etc/etc.syncpoint ]");
+    // but one that only lacks its note is something else
+    let three = Three::new(
+        "true",
+        "true",
+        "mkdir -p etc/etc.syncpoint; touch etc/etc.syncpoint/f",
+    );
+    three
+        .bash("$P --sysroot new")
+        .exits(1)
+        .says("transactional-update.comparewith");
+    three.holds("[ -e etc/etc.syncpoint/f ]");
+}
+
+#[test]
 fn names_that_a_shell_or_a_terminal_would_not_take_are_merged() {
     let names = [
         &b"with\nnewline"[..],
