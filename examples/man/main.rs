@@ -112,8 +112,8 @@ const DESCRIPTION: &[&str] = &[
     "A change that is made before the reboot builds upon the one that waits for it, so nothing is lost when there are several. \
      The snapshot that is built upon is named at the beginning.",
     "Commands that change the system can be chained: those that work in the new snapshot are one transaction, packages first whatever the \
-     order in which they were typed; cleanup comes before it, apply and reboot after it and only when it changed something. Without a command, \
-     what UPDATE_METHOD in the configuration says is done.",
+     order in which they were typed; cleanup comes before it, apply and reboot after it and only when it succeeded. When it changed nothing, \
+     reboot only does something for an update that waits already. Without a command, what UPDATE_METHOD in the configuration says is done.",
     "The root must be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
      the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \
      the new system runs, and is told at the end. /var/cache and /var/log are live.",

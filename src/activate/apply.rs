@@ -53,10 +53,10 @@ pub fn apply(system: &System, _lock: &WriteLock) -> Result<Option<SnapshotId>> {
     if !matches!(layout, EtcLayout::Plain | EtcLayout::Nested) {
         bail!("the etc of snapshot {next} is not part of it ({layout:?}): it can only be booted");
     }
-    merge(system, next, current)?;
+    merge(system, next)?;
     switch(system, next, layout == EtcLayout::Nested)?;
     // what was changed while that was done
-    let plan = merge(system, next, current)?;
+    let plan = merge(system, next)?;
     for conflict in plan.iter().flat_map(Plan::conflicts) {
         out::warn(format_args!("in etc: {conflict}"));
     }
@@ -67,15 +67,17 @@ pub fn apply(system: &System, _lock: &WriteLock) -> Result<Option<SnapshotId>> {
 
 /// Does what is left to do for a snapshot that is current, but was not booted.
 fn finish(system: &System, id: SnapshotId) -> Result<()> {
-    if let Some(from) = system.store.compare_with(id)? {
-        merge(system, id, from)?;
-    }
+    merge(system, id)?;
     forget(system, id)
 }
 
-/// Takes what was changed in the etc of `from` over into that of `to`, where those are subvolumes.
-pub(super) fn merge(system: &System, to: SnapshotId, from: SnapshotId) -> Result<Option<Plan>> {
+/// Takes over into the etc of `to` what was changed in that of the snapshot which its syncpoint names, where those are
+/// subvolumes. That is the running one, unless it was gone back from what `to` was made from.
+pub(super) fn merge(system: &System, to: SnapshotId) -> Result<Option<Plan>> {
     let store = &system.store;
+    let Some(from) = store.compare_with(to)? else {
+        return Ok(None);
+    };
     let (Some(base), Some(ours), Some(theirs)) = (
         store.open_syncpoint(to)?,
         store.open_etc(from)?,

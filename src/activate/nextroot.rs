@@ -49,8 +49,8 @@ pub fn prepare_next_root(system: &System, _lock: &WriteLock) -> Result<Option<Sn
         .with_context(|| format!("mounting snapshot {next} at {}", point.display()))?;
     failpoint::hit("nextroot-mounted")?;
     // after `apply` the current system is the next one already, and its etc is complete
-    if let Some(current) = inventory.current.filter(|current| *current != next) {
-        let plan = merge(system, next, current)?;
+    if inventory.current.is_some_and(|current| current != next) {
+        let plan = merge(system, next)?;
         for conflict in plan.iter().flat_map(Plan::conflicts) {
             out::warn(format_args!("in etc: {conflict}"));
         }

@@ -162,7 +162,6 @@ pub enum Command {
     #[command(hide = true)]
     CleanupOverlays,
     /// Switch to the next system without a reboot
-    #[command(hide = true)]
     Apply,
     /// Reboot as REBOOT_METHOD says, when all else succeeded
     Reboot,

@@ -97,6 +97,22 @@ fn what_was_changed_in_etc_meanwhile_is_merged_at_once_and_not_once_more_at_the_
 }
 
 #[test]
+fn an_update_of_another_system_gets_the_edits_of_that_one_and_loses_nothing_to_the_running_one() {
+    let machine = Machine::of(Variant::NestedSqlite);
+    // #2 has a file that #1 never had; #3 is made from #2 while that runs, which is left again
+    machine
+        .boot("transactional-update -q run sh -c 'echo 1 > /etc/of-2'")
+        .succeeds();
+    machine
+        .boot("transactional-update -q run touch /etc/of-3 && echo edited > /etc/mine && transactional-update -q rollback 1")
+        .succeeds();
+    let script = "transactional-update -q rollback 3 && transactional-update -q apply || exit 90
+         cat /etc/of-2 /etc/mine; ls /etc/of-3 /etc/etc.syncpoint";
+    let ran = machine.boot(script).exits(2);
+    assert_eq!(ran.stdout, "1\nedited\n/etc/of-3\n", "{ran}");
+}
+
+#[test]
 fn an_error_on_the_way_leaves_the_running_system_as_it_was() {
     let machine = Machine::of(Variant::NestedSqlite);
     let script = format!(
