@@ -5,7 +5,7 @@ mod outlook;
 mod status;
 
 pub use list::{Entry, List};
-pub use outlook::{Clash, Edit, Outlook};
+pub use outlook::{Clash, Edit, Outlook, unmerged};
 pub use status::{Pending, Status};
 
 /// Version of the JSON that `--json` prints; raised when a field changes its meaning or goes away.

@@ -13,6 +13,8 @@ use crate::snapshot::{EtcLayout, Inventory, Moment, Snapshot, Store};
 use crate::sys::{Root, beneath, root};
 
 const ETC: &str = "etc";
+/// The program that merges, below the root.
+const MERGER: &str = "usr/libexec/transactional-update-sync-etc-state";
 /// Most entries of /etc that are looked at.
 const LIMIT: usize = 1_000_000;
 
@@ -173,6 +175,32 @@ fn conflicts(
         conflicts: Plan::of(&trees)?.conflicts().iter().map(clash).collect(),
         ..Outlook::default()
     })
+}
+
+/// What to do when the boot of the running system could not merge /etc; `None` when nothing is left to merge.
+///
+/// # Errors
+/// When the syncpoint in the running /etc cannot be read.
+pub fn unmerged(store: &Store, inventory: &Inventory) -> Result<Option<String>> {
+    let Some(current) = inventory.current else {
+        return Ok(None);
+    };
+    let (Some(base), Some(from)) = (store.open_syncpoint(current)?, store.compare_with(current)?)
+    else {
+        return Ok(None);
+    };
+    if Tree::of(base)?.is_merged() {
+        return Ok(None);
+    }
+    let path = |rel: &Path| root::inside(rel).display().to_string();
+    Ok(Some(format!(
+        "what was changed in the etc of snapshot {from} was not merged into that of snapshot {current} when it booted; the \
+         journal of that boot tells why, and `{} {} {etc} {etc}/{}` does it now",
+        path(Path::new(MERGER)),
+        path(&store.path_inside(from).join(ETC)),
+        etc::SYNCPOINT,
+        etc = path(Path::new(ETC)),
+    )))
 }
 
 /// When `path` was last changed; `None` when it has gone meanwhile.

@@ -109,6 +109,18 @@ impl Status {
         self
     }
 
+    /// Adds what [`unmerged`](super::unmerged) says; what cannot be known deserves attention as well.
+    #[must_use]
+    pub fn with_unmerged(mut self, unmerged: anyhow::Result<Option<String>>) -> Status {
+        let told = unmerged.unwrap_or_else(|e| {
+            Some(format!(
+                "whether /etc was merged at the boot cannot be told: {e:#}"
+            ))
+        });
+        self.attention.extend(told);
+        self
+    }
+
     /// Adds what is known of the running /etc; what cannot be known deserves attention.
     #[must_use]
     pub fn with_etc(mut self, outlook: anyhow::Result<Outlook>) -> Status {

@@ -274,3 +274,22 @@ fn configuration_that_is_edited_while_an_update_of_its_package_waits_is_kept_bes
     let wanted = "fx-etc 2.0\na.conf:early\na.conf:late\na.conf.rpmnew:a=2\nb.conf:b=2\nb.conf.rpmsave:late\nc.conf:c=2\nfx-etc-2.0-1.noarch\n";
     assert_eq!(ran.stdout, wanted, "{ran}");
 }
+
+#[test]
+fn a_boot_that_could_not_merge_etc_is_told_with_the_call_that_does_it() {
+    let machine = machine();
+    machine.install();
+    machine
+        .boot("echo old > /etc/mine; transactional-update -q run touch /etc/new && echo edited > /etc/mine")
+        .succeeds();
+    // the update runs, and its /etc is as it was made; nothing has merged it
+    machine.prepare(
+        "transactional-update status | grep -q '^Running: #2$'
+         transactional-update status > status; cat status >&2
+         grep '^Attention: what was changed in the etc of snapshot 1 was not merged into that of snapshot 2' status
+         transactional-update --quiet boot-complete 2>&1 | grep 'was not merged'
+         eval \"$(sed -n 's/.*`\\(.*\\)` does it now$/\\1/p' status)\"
+         [ $(cat /etc/mine) = edited ]; [ -e /etc/new ]; [ ! -e /etc/etc.syncpoint ]
+         transactional-update status > status; if grep merged status; then exit 1; fi",
+    );
+}
