@@ -214,7 +214,9 @@ impl Bls {
         let estimate = estimate(&self.esp, &entries);
         let lacking = self.kernels.iter().filter(|k| !self.has(k, &entries));
         let needed = lacking.map(|k| k.room(estimate)).max();
-        let needed = needed.map_or(0, |n| n + self.esp.reserve(self.reserve).unwrap_or(0));
+        let needed = needed.map_or(0, |n| {
+            n.saturating_add(self.esp.reserve(self.reserve).unwrap_or(0))
+        });
         if needed <= free {
             return why;
         }
@@ -245,7 +247,7 @@ impl Kernel {
         } else {
             self.initrd
         };
-        self.size + initrd
+        self.size.saturating_add(initrd)
     }
 }
 
@@ -307,7 +309,9 @@ pub(super) fn room(root: &Root, base: impl AsFd, kept: Option<&Path>) -> Result<
     let estimate = estimate(&esp, &entries);
     let largest = kernels(&base)?.iter().map(|k| k.room(estimate)).max();
     let reserve = sdbootutil::reserve(root);
-    let needed = largest.unwrap_or(0) + esp.reserve(reserve).map_err(unreadable)?;
+    let needed = largest
+        .unwrap_or(0)
+        .saturating_add(esp.reserve(reserve).map_err(unreadable)?);
     let default = super::next_entry(root)?.map(|e| e.id);
     let free =
         esp.free().map_err(unreadable)? + esp.can_be_freed(&entries, default.as_deref(), kept);
@@ -339,4 +343,20 @@ fn kernels(snapshot: impl AsFd) -> Result<Vec<Kernel>, BootError> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kernel_that_claims_to_be_as_large_as_a_file_can_be_has_no_room() {
+        let kernel = Kernel {
+            version: String::new(),
+            image: PathBuf::new(),
+            size: u64::MAX - 1,
+            initrd: 0,
+        };
+        assert_eq!(kernel.room(7), u64::MAX);
+    }
 }
