@@ -135,6 +135,7 @@ impl Drop for Made {
 fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
     let mounts = mount::mounts().context("reading what is mounted")?;
     let root = beneath::open_root(system.root.path())?;
+    let snapshot = system.store.open_snapshot(id)?;
     let read_only = mount::mount_of(&mounts, system.root.path()).is_some_and(|m| m.read_only);
     let mut made = Made::default();
     for name in PLACES {
@@ -143,8 +144,9 @@ fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
         // held before they are covered
         let inner = open_inner(&mounts, &point).with_context(doing)?;
         let place = beneath::open_place(&root, Path::new(name)).with_context(doing)?;
-        let source = system.store.path(id).join(name);
-        mount::bind(&source, place, false).with_context(doing)?;
+        // a link in its place would lead to what is no part of the snapshot
+        let source = beneath::open_dir(&snapshot, Path::new(name)).with_context(doing)?;
+        mount::bind(&descriptor_path(source.as_fd()), place, false).with_context(doing)?;
         made.add(&point);
         if read_only && !(nested_etc && name == "etc") {
             mount::make_read_only(&point).with_context(doing)?;

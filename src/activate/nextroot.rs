@@ -1,6 +1,7 @@
 //! What a soft-reboot goes to: systemd takes the system that is mounted at /run/nextroot (systemd-soft-reboot.service(8)),
 //! and without one it would come back in the same snapshot.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,13 +13,14 @@ use crate::snapshot::{EtcLayout, SnapshotId};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::mount::{self, FstabEntry};
-use crate::sys::root::relative;
+use crate::sys::root::{descriptor_path, relative};
 use crate::sys::tool::Tool;
-use crate::sys::{Root, beneath, failpoint, out};
+use crate::sys::{beneath, failpoint, out};
 use crate::transaction::System;
 
 /// Where systemd looks, below the root.
 const NEXT_ROOT: &str = "run/nextroot";
+const FSTAB: &str = "etc/fstab";
 /// Option of fstab(5) for what is mounted before the system itself starts.
 const EARLY: &str = "x-initrd.mount";
 const LIMIT: Duration = Duration::from_secs(90);
@@ -37,7 +39,7 @@ pub fn prepare_next_root(system: &System, _lock: &WriteLock) -> Result<Option<Sn
         .default
         .ok_or_else(|| anyhow!("what boots next is no snapshot"))?;
     let point = system.root.join(NEXT_ROOT);
-    if inventory.booted == Some(next) || point.join("etc/fstab").exists() {
+    if inventory.booted == Some(next) || point.join(FSTAB).exists() {
         return Ok(None);
     }
     let layout = system.store.etc_layout(next)?;
@@ -76,12 +78,14 @@ fn mount_root(
     let root = beneath::open_root(point)?;
     if nested_etc {
         let place = beneath::open_place(&root, Path::new("etc"))?;
-        mount::bind(&source.join("etc"), place, false)?;
+        let etc = beneath::open_dir(system.store.open_snapshot(id)?, Path::new("etc"))?;
+        mount::bind(&descriptor_path(etc.as_fd()), place, false)?;
     }
     if read_only {
         mount::make_read_only(point)?;
     }
-    for entry in early(&mount::fstab(&Root::at(point)?)?) {
+    let fstab = beneath::read(&root, Path::new(FSTAB), 1 << 20)?.unwrap_or_default();
+    for entry in early(&mount::parse_fstab(&String::from_utf8_lossy(&fstab))) {
         let rel = relative(&entry.point);
         let here = system.root.join(&rel);
         let is_mounted = mounts.iter().any(|m| m.point == here);
@@ -111,7 +115,7 @@ fn early(fstab: &[FstabEntry]) -> Vec<&FstabEntry> {
 fn by_fstab(root: &Path, point: &Path) -> Result<()> {
     let mut words: Vec<std::ffi::OsString> = vec!["mount".into(), "--target-prefix".into()];
     words.extend([root.into(), "--fstab".into()]);
-    words.extend([root.join("etc/fstab").into(), point.into()]);
+    words.extend([root.join(FSTAB).into(), point.into()]);
     let done = Tool::new(Argv::new(words), LIMIT).run()?;
     match done.code {
         0 => Ok(()),

@@ -138,6 +138,19 @@ fn an_error_on_the_way_leaves_the_running_system_as_it_was() {
 }
 
 #[test]
+fn a_link_in_the_snapshot_leads_to_nothing_of_the_running_system() {
+    let machine = Machine::of(Variant::RoSqlite);
+    let script = format!(
+        "{LOOK}
+         from > /run/before; transactional-update -q run true || exit 90
+         s=/.snapshots/2/snapshot; btrfs property set -ts $s ro false; mv $s/boot $s/usr/boot; ln -s /var/lib $s/boot
+         transactional-update apply; echo $?; from | diff /run/before - && echo same"
+    );
+    let ran = machine.boot(&script).says("mounting boot of snapshot 2");
+    assert_eq!(ran.stdout, "1\nsame\n", "{ran}");
+}
+
+#[test]
 fn death_on_the_way_is_made_good_by_the_same_command_or_by_the_boot() {
     for point in [
         "apply-mounted@1",
