@@ -251,6 +251,10 @@ pub fn forget(base: &Path) -> Result<(), Failure> {
 /// Removes everything in a base but the mark.
 fn empty(parent: &OwnedFd, name: &Path) -> io::Result<()> {
     let base = beneath::open_dir(parent, name)?;
+    // also what a snapshot has in the place of a subvolume, in which nothing can be made
+    if beneath::names(beneath::open_dir(&base, Path::new(""))?)?.is_empty() {
+        return Ok(());
+    }
     beneath::make_file(&base, Path::new(MERGED))?;
     failpoint::hit("etc-marked")?;
     // of a subvolume: everything of it that is not on disk yet

@@ -1,7 +1,8 @@
 //! What belongs to a directory besides what it holds, in parts that the kernel changes in one step each.
 //!
 //! A file is replaced as a whole, a directory cannot be. So that a merge that was cut off can be repeated, each part
-//! here is either the old or the new one at any moment: then it is one that only one side changed, also the second time.
+//! here is either the old or the new one at any moment: then it is one that only one side changed, also the second
+//! time.
 
 use std::ffi::CString;
 use std::fs::{self, File};

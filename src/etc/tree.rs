@@ -91,7 +91,7 @@ impl Tree {
         self.is_used(Path::new(MERGED))
     }
 
-    /// Whether nothing that can be merged is in it, as in the directory that a snapshot has in the place of a subvolume.
+    /// Whether nothing that can be merged is in it, as in what a snapshot has in the place of a subvolume.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -158,13 +158,17 @@ fn is_ours(name: &OsStr) -> bool {
     name == SYNCPOINT || name == COMPARE_WITH || name.to_str().is_some_and(fs::is_temporary)
 }
 
-/// `path` as it is told: quoted, with everything escaped that a terminal would not show.
+/// `path` as it is told: quoted, with everything escaped that a terminal would not show; the top is `.`.
 pub(super) fn told(path: &Path) -> String {
-    format!("{path:?}")
+    match path.as_os_str().is_empty() {
+        true => format!("{:?}", Path::new(".")),
+        false => format!("{path:?}"),
+    }
 }
 
 /// Runs what goes down into trees level by level. A path has at most 4096 bytes (`PATH_MAX`), which are 2048 levels: the
-/// stack is large enough for all of them, so that nobody who may write below /etc can make a merge fail with a deep directory.
+/// stack is large enough for all of them, so that nobody who may write below /etc can make a merge fail with a deep
+/// directory.
 pub(super) fn deep<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     const STACK: usize = 64 << 20;
     thread::scope(|scope| {

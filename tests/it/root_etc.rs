@@ -293,3 +293,14 @@ fn a_boot_that_could_not_merge_etc_is_told_with_the_call_that_does_it() {
          transactional-update status > status; if grep merged status; then exit 1; fi",
     );
 }
+
+#[test]
+fn what_a_copy_of_etc_has_in_the_place_of_its_syncpoint_stops_no_boot_and_goes() {
+    let machine = machine();
+    let script = "transactional-update -q run touch /etc/new && cd /.snapshots/2/snapshot && btrfs property set . ro false || exit
+         btrfs -q subvolume snapshot etc copy && btrfs -q subvolume delete etc/etc.syncpoint etc && mv copy etc && btrfs property set . ro true
+         stat -c %i etc/etc.syncpoint";
+    shows(&machine, script, &["2"]);
+    let ran = machine.boot("ls /etc/new /etc/etc.syncpoint").exits(2);
+    assert_eq!(ran.stdout, "/etc/new\n", "{ran}");
+}
