@@ -1,5 +1,6 @@
 # make demo | test | bench | proof | man | install DESTDIR= | lint | clean
-# demo and test do all their set-up on a fresh Debian 12 machine: tests/fixture/deps.sh says what is missing, or installs it as root.
+# demo and test do all their set-up on a fresh Debian 12 machine: tests/fixture/deps.sh says what is missing, or
+# installs it as root.
 
 CARGO  ?= cargo
 PROGRAM = transactional-update

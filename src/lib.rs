@@ -12,7 +12,7 @@
 //! - [`etc`]: the three-way merge of /etc, and what was changed in it
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
 //! - [`manage`]: rollback, discard, retention
-//! - [`activate`]: reboot methods
+//! - [`activate`]: apply, reboot methods
 //! - [`setup`]: FIPS, kdump, SELinux, registration, migration
 //! - [`report`]: status and list
 //! - [`cli`]: arguments, exit codes, words, progress; one file per command

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use transactional_update::cli;
 use transactional_update::config::{File, KEYS, Values};
+use transactional_update::report::{Clash, Edit, Entry, List, Outlook, Pending, SCHEMA, Status};
 
 /// The text of a page without the language of man(7), as lines; a heading of a paragraph begins with `>`.
 fn plain(page: &str) -> Vec<String> {
@@ -349,4 +350,80 @@ fn the_pages_hold_nothing_that_the_reader_of_pages_would_not_show() {
             assert!(known.iter().any(|k| line.starts_with(k)), "{line}");
         }
     }
+}
+
+/// The names in a JSON text, with those of what they are inside of.
+fn names(value: &serde_json::Value, above: &str, into: &mut BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = format!("{above}{name}");
+                names(value, &format!("{name}."), into);
+                into.insert(name);
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|v| names(v, above, into)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_field_of_the_json_is_described_and_no_other() {
+    let status = Status {
+        schema: SCHEMA,
+        booted: None,
+        current: None,
+        default: None,
+        next: None,
+        pending: Some(Pending {
+            snapshot: 2,
+            since: String::new(),
+            lineage: Vec::new(),
+        }),
+        reboot_needed: false,
+        in_progress: Vec::new(),
+        open: Vec::new(),
+        kept: Vec::new(),
+        etc: Outlook {
+            lost: vec![Edit {
+                path: "a".into(),
+                change: "added",
+            }],
+            conflicts: vec![Clash {
+                path: "a".into(),
+                outcome: String::new(),
+            }],
+        },
+        attention: Vec::new(),
+    };
+    let list = List {
+        schema: SCHEMA,
+        snapshots: vec![Entry {
+            number: 1,
+            date: String::new(),
+            flags: Vec::new(),
+            read_only: None,
+            base: None,
+            description: String::new(),
+            cleanup: String::new(),
+            userdata: Default::default(),
+            problem: Some(String::new()),
+        }],
+    };
+    let page = plain(&man::program_page());
+    for (title, answer) in [
+        ("JSON OF STATUS", serde_json::to_value(status).unwrap()),
+        ("JSON OF LIST", serde_json::to_value(list).unwrap()),
+    ] {
+        let mut printed = BTreeSet::new();
+        names(&answer, "", &mut printed);
+        let headings = headings(&section(&page, title));
+        let described = headings.iter().flat_map(|h| h.split(", "));
+        assert_eq!(
+            described.map(str::to_owned).collect::<BTreeSet<_>>(),
+            printed,
+            "{title}"
+        );
+    }
+    assert!(section(&page, "JSON OF STATUS")[1].starts_with(&format!("{SCHEMA}. ")));
 }

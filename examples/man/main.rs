@@ -2,6 +2,7 @@
 //!
 //! Both come from the definitions that the programs themselves use, so that they cannot differ from them.
 
+pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod sync_etc;
 pub(crate) mod tukit;
@@ -71,6 +72,8 @@ pub(crate) fn program_page() -> String {
     page.options(&command);
     page.section("Exit status");
     page.table(EXIT);
+    page.section("JSON of status").table(json::STATUS);
+    page.section("JSON of list").table(json::LIST);
     page.section("Environment");
     page.table(ENVIRONMENT);
     page.section("Units");
@@ -132,7 +135,8 @@ const EXIT: &[(&str, &str)] = &[
     ("0", "It is done, or there was nothing to do."),
     (
         "1",
-        "It failed, and nothing was changed. Also when the command line was not understood.",
+        "It failed, and nothing was changed; where only an apply or reboot behind it failed, what it did before stays. Also when the \
+         command line was not understood.",
     ),
     (
         "other",

@@ -9,8 +9,8 @@ use crate::report;
 use crate::sys::out;
 use crate::transaction;
 
-/// Finishes what a cut-off transaction left behind and notes that the running snapshot boots. A merge of /etc that failed in
-/// the initrd stopped no boot; now it is told.
+/// Finishes what a cut-off transaction left behind and notes that the running snapshot boots. A merge of /etc that failed
+/// in the initrd stopped no boot; now it is told.
 pub(super) fn boot_complete(session: &Session) -> Result<ExitCode> {
     let system = session.system_to_change()?;
     let lock = system.lock()?;

@@ -1,8 +1,8 @@
 //! Several commands in one call: first what they come to, then all of it.
 //!
 //! What works in the new snapshot is one transaction, in an order of its own and not in the typed one: packages
-//! first, so that everything later sees the new files, and boot files last. `cleanup` comes before it, `apply` and `reboot` after it,
-//! and only when it succeeded.
+//! first, so that everything later sees the new files, and boot files last. `cleanup` comes before it, `apply` and
+//! `reboot` after it, and only when it succeeded.
 
 use std::process::ExitCode;
 

@@ -138,8 +138,8 @@ impl Default for Config {
 impl Config {
     /// Reads the configuration of the system at `root`.
     ///
-    /// A file that does not exist is passed over, unless `overrides` names it. transactional-update.conf is read in layers:
-    /// the file of usr/etc, its drop-ins, the file of etc, its drop-ins; what is read later wins, so that the
+    /// A file that does not exist is passed over, unless `overrides` names it. transactional-update.conf is read in
+    /// layers: the file of usr/etc, its drop-ins, the file of etc, its drop-ins; what is read later wins, so that the
     /// administrator's file beats what packages put into drop-ins. Of tukit.conf the file in etc replaces the one in
     /// usr/etc, and the drop-ins of both directories follow in the order of their names, as libeconf reads it.
     /// In both, a drop-in in etc replaces one of the same name in usr/etc.
