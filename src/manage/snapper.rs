@@ -36,7 +36,8 @@ pub fn etc_of_created(system: &System, id: SnapshotId) -> Result<()> {
 /// Deletes the /etc of snapshot `id`, which snapper is about to delete.
 ///
 /// # Errors
-/// When the snapshot is in use, or holds what is in the way of its deletion; its /etc is still there then.
+/// When the snapshot is in use or an open transaction of this boot, or holds what is in the way of its deletion;
+/// its /etc is still there then.
 pub fn etc_of_deleted(system: &System, id: SnapshotId) -> Result<()> {
     let lock = lock(system, id)?;
     let inventory = system.store.inventory()?;
@@ -47,6 +48,9 @@ pub fn etc_of_deleted(system: &System, id: SnapshotId) -> Result<()> {
     }
     if snapshot.in_progress() && snapshot.owner().is_some_and(|owner| owner.is_alive()) {
         bail!("a transaction is making snapshot {id}; its /etc is not deleted");
+    }
+    if snapshot.is_open() && !snapshot.is_forgotten() {
+        bail!("snapshot {id} is an open transaction; `tukit abort {id}` removes it");
     }
     let others = system.store.not_understood(id)?;
     if !others.is_empty() {

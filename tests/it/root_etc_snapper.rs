@@ -58,11 +58,15 @@ fn what_runs_boots_next_or_is_being_made_keeps_its_etc() {
     let script = "tu run true; p=/usr/lib/snapper/plugins/50-etc
          for n in 1 2; do $p delete-snapshot-pre / btrfs $n; echo $?; done
          TU_FAILPOINTS=mounted=touch:/run/reached,mounted=sleep:700 transactional-update -q run true & until [ -e /run/reached ]; do sleep .02; done
-         $p delete-snapshot-pre / btrfs 3; echo $?; wait $!; echo $?; ls -d /.snapshots/[123]/snapshot/etc/fstab | wc -l";
+         $p delete-snapshot-pre / btrfs 3; echo $?; wait $!; echo $?; ls -d /.snapshots/[123]/snapshot/etc/fstab | wc -l
+         tukit -q open >/dev/null; $p delete-snapshot-pre / btrfs 4; echo $?; ls -d /.snapshots/4/snapshot/etc/fstab
+         sed -i \"s/$(cat /proc/sys/kernel/random/boot_id)/earlier/\" /.snapshots/4/info.xml; $p delete-snapshot-pre / btrfs 4; echo $?";
     let ran = boot(&machine, script)
         .says("snapshot 1 runs or boots next")
         .says("a transaction is making snapshot 3");
-    assert_eq!(ran.stdout, "1\n1\n1\n0\n3\n", "{ran}");
+    let ran = ran.says("snapshot 4 is an open transaction");
+    let expected = "1\n1\n1\n0\n3\n1\n/.snapshots/4/snapshot/etc/fstab\n0\n";
+    assert_eq!(ran.stdout, expected, "{ran}");
 }
 
 #[test]
