@@ -1,4 +1,5 @@
-//! The next system takes the place of the running one: its /boot, /etc and /usr are mounted over those of the running one.
+//! The next system takes the place of the running one: its /boot, /etc and /usr are mounted over those of the
+//! running one.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};

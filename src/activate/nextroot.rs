@@ -1,5 +1,5 @@
-//! What a soft-reboot goes to: systemd takes the system that is mounted at /run/nextroot (systemd-soft-reboot.service(8)),
-//! and without one it would come back in the same snapshot.
+//! What a soft-reboot goes to: systemd takes the system that is mounted at /run/nextroot
+//! (systemd-soft-reboot.service(8)), and without one it would come back in the same snapshot.
 
 use std::os::fd::AsFd;
 use std::path::Path;

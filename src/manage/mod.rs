@@ -1,6 +1,7 @@
 //! Layer 3: what is done with snapshots that are there already.
 //!
-//! Owns going back, dropping a pending update, and which snapshots may go. What boots next is switched by the layers below.
+//! Owns going back, dropping a pending update, and which snapshots may go. What boots next is switched by the layers
+//! below.
 
 mod cleanup;
 mod discard;

@@ -109,7 +109,8 @@ impl RunError {
 const LINE: u64 = 16 << 10;
 
 impl Run {
-    /// Runs the program, chrooted into `mounts` or beside them, and waits for its end and that of everything it started.
+    /// Runs the program, chrooted into `mounts` or beside them, and waits for its end and that of everything it
+    /// started.
     ///
     /// # Errors
     /// When it could not be started; a program that fails is no error here.

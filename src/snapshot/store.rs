@@ -364,8 +364,9 @@ impl Store {
     }
 
     /// Deletes a snapshot that was complete, with its /etc. It is marked as unfinished before, so that recovery
-    /// goes on with a deletion that was cut off. One that holds other subvolumes stays. Where snapper was told never to give a number twice, the empty
-    /// directory of the highest number stays, as snapper leaves it: the next number is counted from it.
+    /// goes on with a deletion that was cut off. One that holds other subvolumes stays. Where snapper was told never
+    /// to give a number twice, the empty directory of the highest number stays, as snapper leaves it: the next
+    /// number is counted from it.
     ///
     /// # Errors
     /// Names the subvolumes that are in the way; else as [`Store::delete`].
@@ -382,8 +383,6 @@ impl Store {
                 io::Error::other(why),
             ));
         }
-        self.not_in_use(id)?;
-        self.mark_unfinished(lock, id);
         self.delete(lock, id)?;
         let highest = |n: fs::DirEntry| {
             n.file_name()
@@ -413,16 +412,13 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             other => other.and_then(btrfs::subvolume_id).doing(doing)?,
         };
-        let used = [
-            self.default_subvolume()?,
-            self.subvolume_of(Path::new(""))?,
-            self.subvolume_of(Path::new("usr"))?,
-        ];
-        if used.contains(&subvolume) {
-            let why = io::Error::other("it runs or boots next");
-            return Err(Failure::new(doing(), why));
+        let running = |place| self.subvolume_of(Path::new(place));
+        let used = [self.default_subvolume()?, running("")?, running("usr")?];
+        let why = "it runs or boots next";
+        match used.contains(&subvolume) {
+            true => Err(io::Error::other(why)).doing(doing),
+            false => Ok(()),
         }
-        Ok(())
     }
 
     /// Says in the metadata of a snapshot that was complete, kept or open that it is about to go, so that recovery

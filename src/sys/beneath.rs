@@ -396,8 +396,8 @@ pub fn kind(stat: &FileStat) -> SFlag {
 
 /// Calls `visit` with the path (relative to `dir`) and the lstat(2) result of everything below `dir/rel`, a
 /// directory before what it holds. Other file systems and subvolumes are named but not entered. A `rel` that
-/// is missing, a link or a file has nothing below it. Stops with an error after `limit` entries, so that no tree, however large,
-/// takes the memory of the machine.
+/// is missing, a link or a file has nothing below it. Stops with an error after `limit` entries, so that no tree,
+/// however large, takes the memory of the machine.
 ///
 /// # Errors
 /// As [`open_dir`], and `FileTooLarge` at the limit.

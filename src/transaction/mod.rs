@@ -3,7 +3,8 @@
 //! Owns the order of writes: lock, recover, preflight, snapshot, mounts, run, seal, publish or abort.
 //!
 //! Invariants: [`Open`] ends by [`Open::seal`] and [`Sealed::publish`], or waits for another process after
-//! [`Open::park`], or the snapshot is gone, also when it is dropped. Nothing of the running system changes before `publish`, which switches once.
+//! [`Open::park`], or the snapshot is gone, also when it is dropped. Nothing of the running system changes before
+//! `publish`, which switches once.
 
 mod base;
 mod carry;
