@@ -2,14 +2,14 @@
 //!
 //! `TU_FAILPOINTS="name=action,…"` in the environment of root: `error` returns an error there, `kill` ends
 //! the process at once as SIGKILL does, `sleep:MS` waits, `touch:FILE` leaves a file so that a test knows the
-//! point was reached. `name@3=action` means the third time that the process gets there. Steps that change state call
+//! point was reached, `wait:FILE` goes on once the test has left one. `name@3=action` means the third time that the process gets there. Steps that change state call
 //! [`hit`] by name.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The variable that arms failpoints.
 pub const VARIABLE: &str = "TU_FAILPOINTS";
@@ -58,12 +58,27 @@ fn act(name: &str, action: &str) -> io::Result<()> {
             nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL)?
         }
         ("sleep", ms) => std::thread::sleep(Duration::from_millis(ms.parse().unwrap_or(0))),
+        ("wait", file) => wait_for(name, Path::new(file))?,
         ("touch", file) => std::fs::write(Path::new(file), name)?,
         _ => {
             return Err(io::Error::other(format!(
                 "failpoint {name}: unknown action {action}"
             )));
         }
+    }
+    Ok(())
+}
+
+/// Waits for a file, as long as any test may take.
+fn wait_for(name: &str, file: &Path) -> io::Result<()> {
+    const LIMIT: Duration = Duration::from_secs(120);
+    let begun = Instant::now();
+    while !file.exists() {
+        if begun.elapsed() > LIMIT {
+            let text = format!("failpoint {name}: {} never came", file.display());
+            return Err(io::Error::other(text));
+        }
+        std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
 }

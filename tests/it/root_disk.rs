@@ -139,8 +139,8 @@ fn full_from(point: &str) {
     let machine = Machine::with_disk("700M");
     let script = format!(
         "{FILL}; {USED}; most; used
-         TU_FAILPOINTS={point}=touch:/run/reached,{point}=sleep:1500 transactional-update run sh -c 'head -c 20M /dev/urandom > /usr/big' & p=$!
-         until [ -e /run/reached ]; do sleep .02; done; fill; kill -0 $p || exit 97
+         TU_FAILPOINTS={point}=touch:/run/reached,{point}=wait:/run/go transactional-update run sh -c 'head -c 20M /dev/urandom > /usr/big' & p=$!
+         until [ -e /run/reached ]; do sleep .02; done; fill; kill -0 $p || exit 97; touch /run/go
          wait $p; code=$?; rm /var/fill; btrfs subvolume get-default /; ls -A /.snapshots | xargs echo there: ; used; exit $code"
     );
     let ran = machine.boot(&script);
@@ -177,8 +177,8 @@ fn a_disk_that_fills_up_between_two_steps_leaves_the_old_system_or_the_whole_new
 #[test]
 fn snapshots_that_turn_read_only_in_the_middle_leave_the_old_system() {
     let machine = Machine::new();
-    let script = "TU_FAILPOINTS=before-set-default=touch:/run/reached,before-set-default=sleep:700 transactional-update run true & p=$!
-         until [ -e /run/reached ]; do sleep .02; done; mount -o remount,bind,ro /.snapshots; wait $p";
+    let script = "TU_FAILPOINTS=before-set-default=touch:/run/reached,before-set-default=wait:/run/go transactional-update run true & p=$!
+         until [ -e /run/reached ]; do sleep .02; done; mount -o remount,bind,ro /.snapshots; touch /run/go; wait $p";
     machine.boot(script).exits(1).says("Read-only file system");
     machine.boot("transactional-update run true").succeeds();
     machine.holds(&[1, 2], 2);

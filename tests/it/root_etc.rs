@@ -94,8 +94,8 @@ fn a_second_transaction_that_cannot_take_the_running_etc_over_leaves_nothing() {
 fn what_both_sides_changed_is_foreseen_at_the_end_of_a_transaction_and_in_the_status() {
     let machine = machine();
     let script = "echo old > /etc/both; echo old > /etc/mine
-         TU_FAILPOINTS=ran=touch:/run/reached,ran=sleep:700 transactional-update run sh -c 'echo update > /etc/both' 2>&1 & until [ -e /run/reached ]; do sleep .02; done
-         echo edited > /etc/both; wait $!
+         TU_FAILPOINTS=ran=touch:/run/reached,ran=wait:/run/go transactional-update run sh -c 'echo update > /etc/both' 2>&1 & until [ -e /run/reached ]; do sleep .02; done
+         echo edited > /etc/both; touch /run/go; wait $!
          transactional-update status > /run/first; echo edited > /etc/mine; transactional-update status | diff /run/first - && cat /run/first";
     let ran = machine.boot(script).succeeds();
     let foreseen = "Changed in the running /etc and by the update; after the reboot:
@@ -118,8 +118,8 @@ fn a_snapshot_that_is_not_the_running_one_brings_its_own_etc_and_is_compared_wit
 fn a_change_in_etc_alone_counts_and_one_in_the_running_etc_does_not() {
     let machine = machine();
     machine
-        .boot("TU_FAILPOINTS=ran=touch:/run/reached,ran=sleep:700 transactional-update -d run true & until [ -e /run/reached ]; do sleep .02; done
-             touch /etc/running; wait $!")
+        .boot("TU_FAILPOINTS=ran=touch:/run/reached,ran=wait:/run/go transactional-update -d run true & until [ -e /run/reached ]; do sleep .02; done
+             touch /etc/running; touch /run/go; wait $!")
         .succeeds()
         .says("Nothing to do");
     machine.holds(&[1], 1);

@@ -46,8 +46,8 @@ fn what_is_changed_in_the_running_etc_while_an_update_waits_is_in_the_status() {
 #[test]
 fn what_is_changed_while_the_update_is_made_is_told_at_its_end() {
     let machine = machine();
-    let script = "TU_FAILPOINTS=ran=touch:/run/reached,ran=sleep:700 transactional-update run true & until [ -e /run/reached ]; do sleep .02; done
-         echo more >> /etc/profile; wait $!";
+    let script = "TU_FAILPOINTS=ran=touch:/run/reached,ran=wait:/run/go transactional-update run true & until [ -e /run/reached ]; do sleep .02; done
+         echo more >> /etc/profile; touch /run/go; wait $!";
     machine
         .boot(script)
         .succeeds()

@@ -57,8 +57,8 @@ fn what_runs_boots_next_or_is_being_made_keeps_its_etc() {
     let machine = machine();
     let script = "tu run true; p=/usr/lib/snapper/plugins/50-etc
          for n in 1 2; do $p delete-snapshot-pre / btrfs $n; echo $?; done
-         TU_FAILPOINTS=mounted=touch:/run/reached,mounted=sleep:700 transactional-update -q run true & until [ -e /run/reached ]; do sleep .02; done
-         $p delete-snapshot-pre / btrfs 3; echo $?; wait $!; echo $?; ls -d /.snapshots/[123]/snapshot/etc/fstab | wc -l
+         TU_FAILPOINTS=mounted=touch:/run/reached,mounted=wait:/run/go transactional-update -q run true & until [ -e /run/reached ]; do sleep .02; done
+         $p delete-snapshot-pre / btrfs 3; echo $?; touch /run/go; wait $!; echo $?; ls -d /.snapshots/[123]/snapshot/etc/fstab | wc -l
          tukit -q open >/dev/null; $p delete-snapshot-pre / btrfs 4; echo $?; ls -d /.snapshots/4/snapshot/etc/fstab
          sed -i \"s/$(cat /proc/sys/kernel/random/boot_id)/earlier/\" /.snapshots/4/info.xml; $p delete-snapshot-pre / btrfs 4; echo $?";
     let ran = boot(&machine, script)

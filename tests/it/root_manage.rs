@@ -619,7 +619,8 @@ fn status_names_a_default_subvolume_that_is_no_snapshot() {
 #[test]
 fn status_and_list_work_while_a_transaction_runs_and_name_it() {
     let machine = Machine::new();
-    let script = "transactional-update -q run sleep 2 & sleep 0.7; transactional-update status; transactional-update list; wait $!";
+    let script = "transactional-update -q run sh -c 'until [ -e /root/go ]; do sleep .05; done' & until [ -e /.snapshots/2/snapshot/usr ]; do sleep .05; done
+         transactional-update status; transactional-update list; touch /root/go; wait $!";
     let ran = machine
         .boot(script)
         .succeeds()

@@ -75,7 +75,8 @@ fn snapper_lists_our_snapshots_with_description_cleanup_and_userdata() {
 #[test]
 fn snapper_sees_a_running_transaction_as_one_that_is_in_progress() {
     let machine = Machine::new();
-    let script = "transactional-update -q run sleep 2 & sleep 0.7; s --jsonout list; wait $!; s --jsonout list >&2";
+    let script = "transactional-update -q run sh -c 'until [ -e /root/go ]; do sleep .05; done' & until [ -e /.snapshots/2/snapshot/usr ]; do sleep .05; done
+         s --jsonout list; touch /root/go; wait $!; s --jsonout list >&2";
     let ran = boot(&machine, script).succeeds();
     assert_eq!(
         entry(&parse(&ran), 2)["userdata"]["transactional-update-in-progress"],
