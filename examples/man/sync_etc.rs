@@ -73,6 +73,10 @@ const RULES: &[(&str, &str)] = &[
          something into it or changed something in it.",
     ),
     (
+        "an empty PARENT",
+        "It is refused when REFERENCE is not empty: no system runs without a file in /etc.",
+    ),
+    (
         "sockets",
         "They are not taken over. Links, FIFOs and devices are.",
     ),

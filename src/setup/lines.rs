@@ -31,6 +31,15 @@ pub(super) fn add_words(text: &str, key: &str, words: &[&str]) -> String {
     text.lines().map(line).collect()
 }
 
+/// Whether an assignment of `key` has `word`.
+pub(super) fn has_word(text: &str, key: &str, word: &str) -> bool {
+    text.lines().any(|line| {
+        let value = line.strip_prefix(key).and_then(|l| l.strip_prefix('='));
+        let mut words = value.into_iter().flat_map(|v| v.split([' ', '"', '\'']));
+        words.any(|w| w == word)
+    })
+}
+
 /// `line` with those words that it lacks, when it lacks the first one.
 pub(super) fn with_words(line: &str, words: &[&str]) -> String {
     let present: Vec<&str> = line.split_whitespace().collect();
@@ -80,6 +89,7 @@ mod tests {
         assert_eq!(add_words(&added, "K", words), wanted);
         assert_eq!(add_words("K=quiet\n", "K", &["a"]), "K=\"quiet a\"\n");
         assert_eq!(add_words("K=''\n", "K", &["a"]), "K='a'\n");
+        assert!(has_word(&added, "K", words[0]) && !has_word(&added, "X", words[0]));
         for not_understood in ["K=\"a\" # b\n", "K=\"a\n", "K=a b\n"] {
             assert_eq!(add_words(not_understood, "K", words), not_understood);
         }

@@ -1,8 +1,9 @@
 //! SELinux: its policy, the parameters of the kernel, its configuration.
 
+use std::cell::Cell;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::{edit, lines};
 use crate::boot::Loader;
@@ -14,6 +15,7 @@ const STORE: &str = "var/lib/selinux";
 const CONFIG: &str = "etc/selinux/config";
 const POLICY: &str = "selinux-policy-targeted";
 const GRUB: &str = "etc/default/grub";
+const GRUB_KEY: &str = "GRUB_CMDLINE_LINUX_DEFAULT";
 const COMMAND_LINE: &str = "etc/kernel/cmdline";
 const PARAMETERS: &[&str] = &["security=selinux", "selinux=1"];
 /// The wish for labels of all files, as an installation leaves it, and where it is seen on a read-only root.
@@ -32,9 +34,18 @@ pub(super) fn apply(open: &Open<'_>) -> Result<BootFiles> {
             format!("{}\n", lines::with_words(text.trim_end(), PARAMETERS))
         })?;
     } else {
+        let is_set = Cell::new(false);
         edit(open, GRUB, "grub2", |text| {
-            lines::add_words(text, "GRUB_CMDLINE_LINUX_DEFAULT", PARAMETERS)
+            let text = lines::add_words(text, GRUB_KEY, PARAMETERS);
+            is_set.set(lines::has_word(&text, GRUB_KEY, PARAMETERS[0]));
+            text
         })?;
+        if !is_set.get() {
+            bail!(
+                "{GRUB} has no line {GRUB_KEY}=\"…\" that is understood; add {} to it by hand",
+                PARAMETERS.join(" ")
+            );
+        }
     }
     edit(open, CONFIG, POLICY, |text| {
         let text = lines::set(text, "SELINUX", "enforcing");

@@ -88,7 +88,14 @@ fn setup_selinux_installs_the_policy_into_the_live_store_and_switches_it_on() {
         .tu("setup-selinux")
         .exits(1)
         .says("the snapshot has no etc/default/grub; the package grub2 should have brought it");
-    machine.prepare("echo 'GRUB_CMDLINE_LINUX_DEFAULT=\"\"' > /etc/elsewhere; ln -s ../elsewhere /etc/default/grub");
+    for line in ["GRUB_TIMEOUT=8", "GRUB_CMDLINE_LINUX_DEFAULT=\"a\" # b"] {
+        machine.prepare(&format!("echo '{line}' > /etc/default/grub"));
+        machine
+            .tu("setup-selinux")
+            .exits(1)
+            .says("add security=selinux selinux=1 to it by hand");
+    }
+    machine.prepare("echo 'GRUB_CMDLINE_LINUX_DEFAULT=\"\"' > /etc/elsewhere; ln -sf ../elsewhere /etc/default/grub");
     machine
         .tu("setup-selinux")
         .exits(1)
