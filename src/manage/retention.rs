@@ -6,10 +6,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::boot::Previous;
-use crate::snapshot::{Info, Inventory, Metadata, Snapshot, SnapshotId, key};
+use crate::snapshot::{Info, Inventory, Metadata, NUMBER, Snapshot, SnapshotId, key};
 
-/// snapper's cleanup algorithm that keeps a number of snapshots (snapper-configs(5), NUMBER_LIMIT).
-const NUMBER: &str = "number";
 /// Userdata of snapshots of which snapper keeps a number of their own (NUMBER_LIMIT_IMPORTANT).
 const IMPORTANT: &str = "important";
 /// How the description begins that transactions give their snapshots, also those of other programs.

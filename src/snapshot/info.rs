@@ -14,6 +14,9 @@ use crate::sys::owner::Owner;
 /// Largest info.xml that is read, in bytes.
 pub(super) const LIMIT: u64 = 1 << 20;
 
+/// snapper's cleanup algorithm that keeps a number of snapshots (snapper-configs(5), NUMBER_LIMIT).
+pub const NUMBER: &str = "number";
+
 /// Userdata keys.
 pub mod key {
     /// The known mark of a transaction that has not ended (`yes`).
@@ -69,7 +72,7 @@ impl Info {
             number: id.number(),
             date,
             description,
-            cleanup: "number".into(),
+            cleanup: NUMBER.into(),
             ..Info::default()
         }
     }
@@ -167,8 +170,10 @@ impl Info {
         out
     }
 
-    /// Says that this process is at work on the snapshot.
+    /// Says that this process is at work on the snapshot. No clean-up takes it from now on: snapper knows nothing of
+    /// a transaction that waits.
     pub fn begin_transaction(&mut self) {
+        self.cleanup.clear();
         self.userdata.insert(key::IN_PROGRESS.into(), "yes".into());
         self.userdata
             .insert(key::OWNER.into(), Owner::this().to_string());
@@ -184,8 +189,12 @@ impl Info {
         self.extra.iter().find_map(uid)
     }
 
-    /// Takes away what only belongs to a transaction that has not ended.
+    /// Takes away what only belongs to a transaction that has not ended. A clean-up may take the snapshot once it is
+    /// not in use, unless it was kept for somebody.
     pub fn end_transaction(&mut self) {
+        if self.cleanup.is_empty() && !self.userdata.contains_key(key::KEPT) {
+            NUMBER.clone_into(&mut self.cleanup);
+        }
         for key in [
             key::IN_PROGRESS,
             key::OWNER,

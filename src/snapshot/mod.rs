@@ -12,7 +12,7 @@ mod plugins;
 mod search;
 mod store;
 
-pub use info::{Info, key};
+pub use info::{Info, NUMBER, key};
 pub use inventory::{BaseRef, Inventory, Metadata, Snapshot};
 pub use nested::{COMPARE_WITH, EtcLayout, SYNCPOINT, Syncpoint};
 pub use plugins::{CALLER_VARIABLE, Event, Plugins};

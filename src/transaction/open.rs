@@ -21,7 +21,6 @@ use crate::sandbox::{Exit, Mounts, Output, Plan, Run};
 use crate::snapshot::{BaseRef, Info, Inventory, SnapshotId, key};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
-use crate::sys::owner::Owner;
 use crate::sys::{beneath, failpoint, mount, out, root, signal, time};
 
 /// A transaction: a snapshot that is being changed. Dropping it, also because of an error or a signal, removes
@@ -506,13 +505,8 @@ fn describe(id: SnapshotId, base: &BaseRef, options: &Options) -> Info {
     let description = options.description.clone();
     let description = description.unwrap_or_else(|| format!("Snapshot Update of #{}", base.id));
     let mut info = Info::new(id, time::utc(SystemTime::now()), description);
-    for (key, value) in [
-        (key::IN_PROGRESS, "yes".to_owned()),
-        (key::OWNER, Owner::this().to_string()),
-        (key::BASE, base.to_string()),
-    ] {
-        info.userdata.insert(key.into(), value);
-    }
+    info.begin_transaction();
+    info.userdata.insert(key::BASE.into(), base.to_string());
     info
 }
 

@@ -174,6 +174,27 @@ fn snappers_cleanup_takes_ours_by_number_and_leaves_the_running_and_the_next_one
 }
 
 #[test]
+fn snappers_cleanup_leaves_what_is_open_or_kept_until_it_is_forgotten() {
+    let machine = Machine::new();
+    machine.prepare("sed -i -E 's/^(NUMBER_LIMIT(_IMPORTANT)?)=.*/\\1=\"0\"/; s/^NUMBER_MIN_AGE=.*/NUMBER_MIN_AGE=\"0\"/' /etc/snapper/configs/root");
+    boot(
+        &machine,
+        "tukit -q open; transactional-update -q -k run false; transactional-update -q run true
+         s cleanup number; transactional-update -q cleanup-snapshots; s cleanup number; ls -d /.snapshots/2/snapshot/usr",
+    )
+    .succeeds();
+    machine.holds(&[1, 2, 3, 4], 4);
+    boot(
+        &machine,
+        "sed -i \"s|<value>$(cat /proc/sys/kernel/random/boot_id)|<value>earlier|\" /.snapshots/2/info.xml
+         transactional-update -q cleanup-snapshots; s cleanup number",
+    )
+    .succeeds();
+    // #1 no longer runs
+    machine.holds(&[3, 4], 4);
+}
+
+#[test]
 fn a_number_is_given_twice_only_where_snapper_may() {
     for (unique, next) in [("no", 2), ("yes", 3)] {
         let machine = Machine::new();
