@@ -408,7 +408,7 @@ fn tell(system: &System, published: &Published) {
         } else {
             file.owners.join(", ")
         };
-        out::complaint(format_args!("  {} ({by})", file.path.display()));
+        out::complaint(format_args!("  {} ({by})", out::path(&file.path)));
     }
     out::say("A directory that BINDDIRS[] in tukit.conf names is part of transactions.");
 }

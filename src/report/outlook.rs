@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nix::sys::stat::FileStat;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::etc::{self, ChangeKind, Conflict, Plan, Tree, Trees};
 use crate::snapshot::{EtcLayout, Inventory, Moment, Snapshot, Store};
-use crate::sys::{Root, beneath, root};
+use crate::sys::{Root, beneath, out, root};
 
 const ETC: &str = "etc";
 /// The program that merges, below the root.
@@ -31,6 +31,7 @@ pub struct Outlook {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Clash {
     /// The path, absolute.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// What becomes of the running version, for people.
     pub outcome: String,
@@ -40,9 +41,15 @@ pub struct Clash {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Edit {
     /// The path, absolute.
+    #[serde(serialize_with = "as_text")]
     pub path: PathBuf,
     /// `added`, `changed` or `removed`.
     pub change: &'static str,
+}
+
+/// JSON is text, which a name in /etc need not be: what is none becomes U+FFFD.
+fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 impl Outlook {
@@ -74,7 +81,7 @@ impl Outlook {
     /// The sentences for a person, each a line, what they list cut after some.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let edit = |edit: &Edit| format!("{} ({})", edit.path.display(), edit.change);
+        let edit = |edit: &Edit| format!("{} ({})", out::path(&edit.path), edit.change);
         let lost = list(
             "Changed in the running /etc since the update was made; will not be there after the reboot:",
             self.lost.iter().map(edit),

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 
 use super::root;
@@ -53,6 +54,16 @@ pub fn is_watched() -> bool {
 #[must_use]
 pub fn is_answered() -> bool {
     std::fs::File::open(root::TERMINAL).is_ok()
+}
+
+/// `path` for a line of text: as it is, or quoted and escaped where it has what a terminal would not show as itself.
+#[must_use]
+pub fn path(path: &Path) -> String {
+    let (plain, escaped) = (path.display().to_string(), format!("{path:?}"));
+    match escaped.strip_prefix('"').and_then(|e| e.strip_suffix('"')) {
+        Some(inner) if inner == plain => plain,
+        _ => escaped,
+    }
 }
 
 /// Tells what happens.

@@ -44,6 +44,21 @@ fn what_is_changed_in_the_running_etc_while_an_update_waits_is_in_the_status() {
 }
 
 #[test]
+fn names_that_are_no_text_or_would_write_on_the_terminal_are_told_in_one_line() {
+    let machine = machine();
+    let script =
+        "transactional-update -q run touch /etc/new && touch $'/etc/\\xff' $'/etc/a\\e[31m\\nb'
+         transactional-update status && transactional-update status --json >&2";
+    let ran = machine.boot(script).succeeds();
+    assert!(
+        ran.stdout.contains("  \"/etc/\\xFF\" (added)\n") && !ran.stdout.contains('\x1b'),
+        "{ran}"
+    );
+    ran.says("  \"/etc/a\\u{1b}[31m\\nb\" (added)\n")
+        .says("\"path\": \"/etc/\u{fffd}\"");
+}
+
+#[test]
 fn what_is_changed_while_the_update_is_made_is_told_at_its_end() {
     let machine = machine();
     let script = "TU_FAILPOINTS=ran=touch:/run/reached,ran=wait:/run/go transactional-update run true & until [ -e /run/reached ]; do sleep .02; done
