@@ -12,7 +12,8 @@ use nix::fcntl::OFlag;
 /// # Errors
 /// The error of open(2) or read(2); `FileTooLarge` when there is more than `limit`.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // what fits is read with one call, and one more finds the end
+    let mut bytes = Vec::with_capacity(4096);
     let file = File::options()
         .read(true)
         .custom_flags(OFlag::O_NONBLOCK.bits())
