@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::stat::FileStat;
 use serde::{Serialize, Serializer};
 
@@ -53,16 +53,26 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
 }
 
 impl Outlook {
-    /// The outlook of the system at `root` with these snapshots. Nothing is looked at unless an update is pending
+    /// The outlook of the system at `root` with these snapshots. Nothing is compared unless an update is pending
     /// and something in /etc has changed since.
     ///
     /// # Errors
-    /// When one of the two /etc cannot be read.
+    /// When what boots next has lost its /etc, or one of the two /etc cannot be read.
     pub fn of(root: &Root, store: &Store, inventory: &Inventory) -> Result<Outlook> {
+        let next = inventory.default;
+        let Some(next) = next.filter(|_| next != inventory.current) else {
+            return Ok(Outlook::default());
+        };
+        let layout = store.etc_layout(next)?;
+        if layout == EtcLayout::LeftOut {
+            bail!(
+                "snapshot {next} boots next, but has no /etc and would not get far; `rollback` makes the running \
+                 system the next one"
+            );
+        }
         let Some((pending, since)) = pending_since(inventory) else {
             return Ok(Outlook::default());
         };
-        let layout = store.etc_layout(pending.id)?;
         let sealed = |id| inventory.get(id)?.subvolume.as_ref().map(|s| s.read_only);
         if layout == EtcLayout::Plain && inventory.current.and_then(sealed) == Some(true) {
             return Ok(Outlook::default()); // what cannot be written was not changed

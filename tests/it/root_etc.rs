@@ -242,6 +242,15 @@ fn a_snapshot_without_its_etc_is_no_base_and_never_the_next_one() {
         machine.tu(words).exits(1).says("snapshot 2 has no /etc");
     }
     machine.holds(&[1, 2], 1);
+    // another program may still have made it the default
+    let next = "btrfs subvolume set-default $(btrfs inspect-internal rootid /.snapshots/2/snapshot) /.snapshots
+         transactional-update status; transactional-update rollback";
+    machine
+        .boot(next)
+        .succeeds()
+        .says("snapshot 2 boots next, but has no /etc")
+        .says("Snapshot 1 is the next system");
+    machine.holds(&[1, 2], 1);
 }
 
 #[test]
