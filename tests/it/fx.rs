@@ -1,4 +1,7 @@
 //! The fixture as tests see it: a machine with the openSUSE layout that can be booted, changed and looked at.
+//!
+//! `FX_LAYOUT=b` in the environment makes each machine of which a test says nothing more have /etc as a
+//! subvolume of its own; `a`, the same as nothing, leaves /etc in the snapshot's own subvolume.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -37,6 +40,15 @@ pub(crate) const ALL_VARIANTS: [Variant; 6] = [
 ];
 
 impl Variant {
+    /// What a machine is whose test has no wish of its own: `FX_LAYOUT` says it.
+    pub(crate) fn usual() -> Variant {
+        match std::env::var("FX_LAYOUT").as_deref() {
+            Err(std::env::VarError::NotPresent) | Ok("a") => Variant::RoSqlite,
+            Ok("b") => Variant::NestedSqlite,
+            other => panic!("FX_LAYOUT is {other:?}; it may be a or b"),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Variant::RoSqlite => "ro-sqlite",
@@ -66,7 +78,7 @@ pub(crate) struct Machine {
 impl Machine {
     /// A new machine with a read-only root and an sqlite database, the one that most tests want.
     pub(crate) fn new() -> Machine {
-        Machine::of(Variant::RoSqlite)
+        Machine::of(Variant::usual())
     }
 
     pub(crate) fn of(variant: Variant) -> Machine {
@@ -75,7 +87,7 @@ impl Machine {
 
     /// A machine with a disk of `size` (as `600M`).
     pub(crate) fn with_disk(size: &str) -> Machine {
-        Machine::from_template(&["ro-sqlite", size])
+        Machine::from_template(&[Variant::usual().name(), size])
     }
 
     fn from_template(args: &[&str]) -> Machine {

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::fx::{Machine, Ran, Variant};
 
 /// Shell functions that make snapshots of other programs: `snapshot N [USERDATA...]`, `info N [USERDATA...]`,
-/// a USERDATA being `KEY=VALUE`; and `state`, which prints all that rollback and discard may change.
+/// a USERDATA being `KEY=VALUE`; and `state`, which prints all that rollback and discard may change. The snapshots
+/// have an /etc also where that is a subvolume, as those of snapper have with our plugin.
 const FOREIGN: &str = r#"
 info() {
   local n=$1 pair; shift
@@ -13,7 +14,11 @@ info() {
     echo "<description>foreign $n</description><cleanup>number</cleanup>"
     for pair; do echo "<userdata><key>${pair%%=*}</key><value>${pair#*=}</value></userdata>"; done
     echo "</snapshot>"; } > /.snapshots/$n/info.xml; }
-snapshot() { mkdir /.snapshots/$1; btrfs -q subvolume snapshot -r /.snapshots/1/snapshot /.snapshots/$1/snapshot; info "$@"; }
+snapshot() {
+  local of=/.snapshots/1/snapshot new=/.snapshots/$1/snapshot
+  mkdir /.snapshots/$1; btrfs -q subvolume snapshot $of $new
+  if [ "$(stat -c %i $of/etc)" = 256 ]; then rmdir $new/etc; btrfs -q subvolume snapshot $of/etc $new/etc; fi
+  btrfs property set -ts $new ro true; info "$@"; }
 state() { { btrfs subvolume get-default /; btrfs subvolume list -u /; } | sed "s/ gen [0-9]*//"; ls -A /.snapshots; tail -n +1 /.snapshots/*/info.xml; }
 next() { btrfs subvolume set-default "$(btrfs inspect-internal rootid /.snapshots/$1/snapshot)" /.snapshots; }
 "#;
@@ -71,7 +76,7 @@ fn rollback_alone(variant: Variant) {
 
 #[test]
 fn rollback_alone_drops_a_pending_update_on_a_read_only_system() {
-    rollback_alone(Variant::RoSqlite);
+    rollback_alone(Variant::usual());
 }
 
 #[test]
@@ -274,7 +279,7 @@ fn strange_targets(variant: Variant) {
 
 #[test]
 fn rollback_to_what_cannot_be_booted_is_refused_on_a_read_only_system() {
-    strange_targets(Variant::RoSqlite);
+    strange_targets(Variant::usual());
 }
 
 #[test]
@@ -284,7 +289,7 @@ fn rollback_to_what_cannot_be_booted_is_refused_on_a_read_write_system() {
 
 #[test]
 fn rollback_to_a_snapshot_without_what_the_boot_loader_needs_is_refused() {
-    for variant in [Variant::RoSqlite, Variant::RwSqlite] {
+    for variant in [Variant::usual(), Variant::RwSqlite] {
         let machine = Machine::of(variant);
         let no_kernel = "d=/.snapshots/5/snapshot; snapshot 5; btrfs property set -ts $d ro false; echo menuentry > $d/boot/grub2/grub.cfg";
         boot(&machine, no_kernel).succeeds();
@@ -426,7 +431,7 @@ fn nothing_is_continued_after_a_rollback_or_a_discard() {
 
 #[test]
 fn nothing_is_continued_after_a_rollback_to_an_older_snapshot() {
-    for variant in [Variant::RoSqlite, Variant::RwSqlite] {
+    for variant in [Variant::usual(), Variant::RwSqlite] {
         let machine = Machine::of(variant);
         each_booted(&machine, 3);
         let ran = machine

@@ -262,7 +262,7 @@ fn the_base_can_be_chosen_on_the_command_line_and_in_the_configuration() {
 
 #[test]
 fn with_drop_if_no_change_only_a_change_of_the_snapshot_itself_keeps_it() {
-    for variant in [Variant::RoSqlite, Variant::RwNdb] {
+    for variant in [Variant::usual(), Variant::RwNdb] {
         let machine = Machine::of(variant);
         for nothing in [
             "true",
@@ -561,7 +561,7 @@ fn a_directory_of_binddirs_is_live_and_nothing_in_it_is_hidden() {
 
 #[test]
 fn unusual_packages_arrive_whole_and_a_hostile_one_does_not_reach_the_running_system() {
-    for variant in [Variant::RoSqlite, Variant::RwNdb] {
+    for variant in [Variant::usual(), Variant::RwNdb] {
         let machine = Machine::of(variant);
         let ran = tu_beside_a_running_system(
             &machine,

@@ -7,6 +7,14 @@ use crate::fx::{Machine, Ran};
 /// `snapper`, as it works without its daemon.
 const SNAPPER: &str = "s() { snapper --no-dbus -c root \"$@\"; }; ";
 
+/// A machine with our plugin of snapper, as a system has it: without, snapper can neither delete a snapshot that has
+/// an /etc of its own nor make one that boots.
+fn with_plugin() -> Machine {
+    let machine = Machine::new();
+    machine.install();
+    machine
+}
+
 fn boot(machine: &Machine, script: &str) -> Ran {
     machine.boot(&format!("{SNAPPER}{script}"))
 }
@@ -140,13 +148,13 @@ fn snapshots_of_snapper_are_listed_with_everything_it_wrote() {
 
 #[test]
 fn snapper_deletes_our_snapshots_and_nothing_is_left_of_them() {
-    let machine = Machine::new();
+    let machine = with_plugin();
     boot(&machine, "transactional-update -q run touch /usr/2").succeeds();
     boot(&machine, "transactional-update -q run touch /usr/3; transactional-update rollback; s delete 3 && s delete 1").succeeds();
     machine.holds(&[2], 2);
-    let left = "ls -A /.snapshots; btrfs subvolume list / | grep -c snapshots/; transactional-update status";
+    let left = "ls -A /.snapshots; btrfs subvolume list / | grep 'snapshots/[^2]'; transactional-update status";
     let ran = machine.boot(left).succeeds();
-    assert_eq!(ran.stdout, "2\n1\nRunning: #2\nNext boot: #2\n", "{ran}");
+    assert_eq!(ran.stdout, "2\nRunning: #2\nNext boot: #2\n", "{ran}");
     // what was deleted underneath us is no base and does no harm
     machine
         .tu("run touch /usr/4")
@@ -163,7 +171,7 @@ fn snapper_refuses_to_delete_what_boots_next() {
 
 #[test]
 fn snappers_cleanup_takes_ours_by_number_and_leaves_the_running_and_the_next_one() {
-    let machine = Machine::new();
+    let machine = with_plugin();
     machine.prepare("sed -i -E 's/^(NUMBER_LIMIT(_IMPORTANT)?)=.*/\\1=\"0\"/; s/^NUMBER_MIN_AGE=.*/NUMBER_MIN_AGE=\"0\"/' /etc/snapper/configs/root");
     boot(
         &machine,
@@ -217,7 +225,7 @@ fn a_number_is_given_twice_only_where_snapper_may() {
 
 #[test]
 fn the_mark_of_a_boot_keeps_everything_that_snapper_wrote() {
-    let machine = Machine::new();
+    let machine = with_plugin();
     let create = "pre=$(s create --type pre --print-number --description 'a & <b>'); s create --type post --pre-number $pre --description after -c timeline --userdata k=v
         sed -i 's|</snapshot>|  <uid>1000</uid>\\n  <later from=\"another version\"><x/></later>\\n</snapshot>|' /.snapshots/3/info.xml
         btrfs subvolume set-default $(btrfs inspect-internal rootid /.snapshots/3/snapshot) /.snapshots
@@ -304,14 +312,20 @@ fn a_quota_group_that_does_not_exist_does_not_stop_a_transaction() {
 
 // --- a thousand snapshots -------------------------------------------------------------------------------------
 
-/// Makes snapshots FROM to TO. Many at a time share a commit, and without barriers none waits for this host's disk.
+/// Makes snapshots FROM to TO, each with its own /etc where that is a subvolume. Many at a time share a commit, and
+/// without barriers none waits for this host's disk.
 const MANY: &str = r#"
 mount -o remount,nobarrier /.snapshots
 for ((n = FROM; n <= TO; n++)); do
   mkdir /.snapshots/$n
   echo "<?xml version=\"1.0\"?><snapshot><type>single</type><num>$n</num><date>2026-01-02 03:04:05</date><description>number $n</description><cleanup>number</cleanup></snapshot>" > /.snapshots/$n/info.xml
 done
-seq FROM TO | xargs -P 50 -I{} btrfs -q subvolume snapshot -r /.snapshots/1/snapshot /.snapshots/{}/snapshot
+many() { seq FROM TO | xargs -P 50 -I{} btrfs -q subvolume snapshot "$@"; }
+if [ "$(stat -c %i /etc)" = 256 ]; then
+  many /.snapshots/1/snapshot /.snapshots/{}/snapshot
+  seq -f /.snapshots/%.0f/snapshot/etc FROM TO | xargs rmdir
+  many -r /etc /.snapshots/{}/snapshot/etc
+else many -r /.snapshots/1/snapshot /.snapshots/{}/snapshot; fi
 "#;
 
 /// System calls of `status` or `list` from outside, one a line, and what it printed.
@@ -390,7 +404,7 @@ fn status_and_list_ask_the_kernel_once_and_start_no_process_for_a_thousand_snaps
             whole < 2 * half + 50,
             "not linear: {half} system calls for 500 snapshots, {whole} for 1000"
         );
-        assert!(whole < 1000 * 12, "{whole} system calls for 1000 snapshots");
+        assert!(whole < 1000 * 8, "{whole} system calls for 1000 snapshots");
     }
 }
 

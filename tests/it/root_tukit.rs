@@ -3,12 +3,18 @@
 use crate::fx::{Machine, Ran, Variant};
 
 /// Bash functions: `exits CODE WORDS...` runs words that must end so, `nothing_runs` looks for what a transaction
-/// left, `there` prints snapshots and default, `data N KEY` a value of userdata, `killed WORDS...` kills us in words.
+/// left, `there` prints snapshots and default, `data N KEY` a value of userdata, `reset` makes the running snapshot
+/// the default one and deletes #2, with its /etc where that is a subvolume.
 pub(crate) const TOOLS: &str = r#"
 exits() { local want=$1 code=0; shift; "$@" || code=$?; [ $code = $want ] || { echo "$*: status $code, not $want" >&2; exit 98; }; }
 nothing_runs() { for _ in 1 2 3 4 5 6 7 8 9 10; do pgrep -x sleep >/dev/null || return 0; sleep .1; done; echo "a process is left" >&2; exit 97; }
 there() { echo there: $(ls -A /.snapshots | sort -n) default $(btrfs subvolume get-default / | sed -E 's|.*snapshots/([0-9]+)/.*|\1|'); }
 data() { grep -A1 "<key>$2</key>" /.snapshots/$1/info.xml | sed -n 's|.*<value>\(.*\)</value>.*|\1|p'; }
+reset() {
+  btrfs subvolume set-default $(btrfs inspect-internal rootid /) /.snapshots
+  [ ! -e /.snapshots/2 ] || { btrfs property set -f -ts /.snapshots/2/snapshot ro false
+    btrfs -q subvolume delete -R /.snapshots/2/snapshot; rm -r /.snapshots/2; }
+}
 until_there() { for _ in $(seq 200); do [ ! -e $1 ] || return 0; sleep .05; done; echo "$1 does not appear" >&2; exit 96; }
 "#;
 
@@ -172,9 +178,7 @@ const DEATHS: &[(&str, &str, &str)] = &[
 fn death_at_any_point_leaves_an_open_transaction_open_or_removes_it() {
     let machine = Machine::new();
     let mut script = String::from(
-        "transactional-update boot-complete; make() { tukit -q open; tukit -q call 2 touch /usr/one; }
-         reset() { btrfs subvolume set-default $(btrfs inspect-internal rootid /) /.snapshots
-           [ ! -e /.snapshots/2 ] || { btrfs -q subvolume delete /.snapshots/2/snapshot; rm -r /.snapshots/2; }; }\n",
+        "transactional-update boot-complete; make() { tukit -q open; tukit -q call 2 touch /usr/one; }\n",
     );
     for (point, words, then) in DEATHS {
         let made = if words.ends_with("open") {
