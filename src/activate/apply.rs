@@ -8,14 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::etc::{self, Plan, Tree, Trees};
-use crate::snapshot::{EtcLayout, SYNCPOINT, SnapshotId};
+use crate::snapshot::{EtcLayout, Inventory, SYNCPOINT, SnapshotId};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::mount::{self, Mount};
 use crate::sys::root::descriptor_path;
 use crate::sys::tool::{Tool, ToolError};
 use crate::sys::{beneath, failpoint, out};
-use crate::transaction::System;
+use crate::transaction::{System, recover};
 
 /// What is mounted. /usr is the last one: it tells which snapshot is the current one.
 const PLACES: [&str; 3] = ["boot", "etc", "usr"];
@@ -29,14 +29,15 @@ const SYSTEMD: &str = "run/systemd/system";
 ///
 /// # Errors
 /// When it cannot be done; the running system is as it was then.
-pub fn apply(system: &System, _lock: &WriteLock) -> Result<Option<SnapshotId>> {
+pub fn apply(system: &System, lock: &WriteLock) -> Result<Option<SnapshotId>> {
     if !system.root.is_live() {
         bail!(
             "only the running system can be replaced, not the one at {}",
             system.root.path().display()
         );
     }
-    let inventory = system.store.inventory()?;
+    let mut inventory = system.store.inventory()?;
+    recover(system, lock, &mut inventory)?;
     let next = inventory
         .default
         .ok_or_else(|| anyhow!("what boots next is no snapshot: there is nothing to switch to"))?;
@@ -50,6 +51,7 @@ pub fn apply(system: &System, _lock: &WriteLock) -> Result<Option<SnapshotId>> {
         }
         return Ok(None);
     }
+    is_whole(&inventory, next)?;
     let layout = system.store.etc_layout(next)?;
     if !matches!(layout, EtcLayout::Plain | EtcLayout::Nested) {
         bail!("the etc of snapshot {next} is not part of it ({layout:?}): it can only be booted");
@@ -64,6 +66,20 @@ pub fn apply(system: &System, _lock: &WriteLock) -> Result<Option<SnapshotId>> {
     forget(system, next)?;
     tell_programs(system);
     Ok(Some(next))
+}
+
+/// Refuses the snapshot of a transaction that has not ended, also where somebody made it the default by hand.
+///
+/// # Errors
+/// Says so.
+pub(super) fn is_whole(inventory: &Inventory, id: SnapshotId) -> Result<()> {
+    match inventory.get(id) {
+        Some(snapshot) if snapshot.in_progress() => bail!(
+            "snapshot {id} boots next, but is not whole: its transaction has not ended; `rollback` makes the running \
+             system the next one again"
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Does what is left to do for a snapshot that is current, but was not booted.

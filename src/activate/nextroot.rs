@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::apply::{Made, forget, merge};
+use super::apply::{Made, forget, is_whole, merge};
 use crate::etc::Plan;
 use crate::snapshot::{EtcLayout, SnapshotId};
 use crate::sys::cmd::Argv;
@@ -42,6 +42,7 @@ pub fn prepare_next_root(system: &System, _lock: &WriteLock) -> Result<Option<Sn
     if inventory.booted == Some(next) || point.join(FSTAB).exists() {
         return Ok(None);
     }
+    is_whole(&inventory, next)?;
     let layout = system.store.etc_layout(next)?;
     if !matches!(layout, EtcLayout::Plain | EtcLayout::Nested) {
         bail!("the etc of snapshot {next} is not part of it ({layout:?}): a full reboot is needed");

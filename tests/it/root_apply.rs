@@ -151,6 +151,23 @@ fn a_link_in_the_snapshot_leads_to_nothing_of_the_running_system() {
 }
 
 #[test]
+fn an_open_transaction_that_boots_next_does_not_take_the_place_of_the_running_system() {
+    let machine = Machine::of(Variant::NestedSqlite);
+    let script = format!(
+        "{LOOK}
+         from > /run/before; tukit -q open
+         btrfs subvolume set-default $(btrfs inspect-internal rootid /.snapshots/2/snapshot) /.snapshots
+         transactional-update apply; echo $?; transactional-update prepare-nextroot; echo $?
+         from | diff /run/before - && ls -d /.snapshots/2/snapshot/etc/etc.syncpoint; findmnt /run/nextroot"
+    );
+    let ran = machine
+        .boot(&script)
+        .says("snapshot 2 boots next, but is not whole");
+    let expected = "ID: 2\n1\n1\n/.snapshots/2/snapshot/etc/etc.syncpoint\n";
+    assert_eq!(ran.stdout, expected, "{ran}");
+}
+
+#[test]
 fn death_on_the_way_is_made_good_by_the_same_command_or_by_the_boot() {
     for point in [
         "apply-mounted@1",
