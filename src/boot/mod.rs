@@ -214,7 +214,12 @@ impl Previous {
         let entry = self.put_entry_back(root);
         let entry = entry.and_then(|()| Ok(failpoint::hit("entry-back")?));
         let subvolume = fs.set(self.subvolume).and_then(|()| fs.commit());
-        entry.and(subvolume)
+        match (entry, subvolume) {
+            (Err(entry), Err(subvolume)) => {
+                Err(format!("{}; {}", chain(&entry), chain(&subvolume)).into())
+            }
+            (entry, subvolume) => entry.and(subvolume),
+        }
     }
 }
 

@@ -132,8 +132,8 @@ impl Store {
         let was_read_only = btrfs::is_read_only(&snapshot).doing(doing)?;
         btrfs::set_read_only(&snapshot, false).doing(doing)?;
         let nested = self.nest_etc(lock, id, base, syncpoint);
-        btrfs::set_read_only(&snapshot, was_read_only).doing(doing)?;
-        nested
+        let sealed = btrfs::set_read_only(&snapshot, was_read_only);
+        nested.and(sealed.doing(|| format!("making snapshot {id} read-only again")))
     }
 
     /// Gives the new snapshot `id` the nested /etc of its base, when that has one, with a syncpoint.
