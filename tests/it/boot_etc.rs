@@ -54,3 +54,20 @@ fn a_merge_that_is_cut_off_is_finished_by_the_next_boot() {
     let ran = machine.boot(look).exits(2);
     assert_eq!(ran.stdout, "edited\nedited\nedited\n/etc/new\n", "{ran}");
 }
+
+#[test]
+fn a_merge_that_fails_stops_no_boot_and_is_told_by_the_unit() {
+    let machine = Machine::of(Variant::NestedSqlite);
+    machine.install();
+    machine.prepare("systemctl enable transactional-update-boot.service");
+    machine
+        .boot("transactional-update -q run touch /etc/new && echo edited > /etc/mine
+            cd /.snapshots/2/snapshot/etc/etc.syncpoint && echo 99 > transactional-update.comparewith")
+        .succeeds();
+    let look = "ls /etc/new /etc/mine; ls -d /etc/etc.syncpoint; systemctl show -P Result transactional-update-boot.service
+        journalctl -b --no-pager -o cat -u transactional-update-boot.service | grep -o '^Warning: .* was not merged'; findmnt -n -o FSROOT /etc";
+    let ran = machine.power_on(look).exits(0);
+    ran.says(".snapshots/99/snapshot/etc")
+        .says("cannot access '/etc/mine'")
+        .says("/etc/new\n/etc/etc.syncpoint\nsuccess\nWarning: what was changed in the etc of snapshot 99 was not merged\n/@/.snapshots/2/snapshot/etc\n");
+}
