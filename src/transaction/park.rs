@@ -57,6 +57,8 @@ impl<'s> Open<'s> {
         };
         set(key::OWNER, key::OPEN);
         set(key::BOOT, &owner::boot_id());
+        // it is not forgotten any more
+        self.info.cleanup.clear();
         if self.options.drop_if_unchanged {
             set(key::DISCARD, "yes");
         }

@@ -194,8 +194,9 @@ fn snappers_cleanup_leaves_what_is_open_or_kept_until_it_is_forgotten() {
     machine.holds(&[1, 2, 3, 4], 4);
     boot(
         &machine,
-        "sed -i \"s|<value>$(cat /proc/sys/kernel/random/boot_id)|<value>earlier|\" /.snapshots/2/info.xml
-         transactional-update -q cleanup-snapshots; s cleanup number",
+        "forgotten() { sed -i \"s|<value>$(cat /proc/sys/kernel/random/boot_id)|<value>earlier|\" /.snapshots/2/info.xml; }
+         forgotten; transactional-update -q cleanup-snapshots; tukit -q call 2 true; s cleanup number
+         ls -d /.snapshots/2/snapshot/usr || exit; forgotten; transactional-update -q cleanup-snapshots; s cleanup number",
     )
     .succeeds();
     // #1 no longer runs
