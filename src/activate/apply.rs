@@ -90,20 +90,26 @@ fn finish(system: &System, id: SnapshotId) -> Result<()> {
 
 /// Takes over into the etc of `to` what was changed in that of the snapshot which its syncpoint names, where those are
 /// subvolumes. That is the running one, unless it was gone back from what `to` was made from.
+///
+/// # Errors
+/// When that one has no etc, or nothing says which it is; the syncpoint stays.
 pub(super) fn merge(system: &System, to: SnapshotId) -> Result<Option<Plan>> {
     let store = &system.store;
-    let Some(from) = store.compare_with(to)? else {
+    let (Some(base), Some(theirs)) = (store.open_syncpoint(to)?, store.open_etc(to)?) else {
         return Ok(None);
     };
-    let (Some(base), Some(ours), Some(theirs)) = (
-        store.open_syncpoint(to)?,
-        store.open_etc(from)?,
-        store.open_etc(to)?,
-    ) else {
+    let base = Tree::of(base)?;
+    if base.is_merged() || base.is_empty()? {
         return Ok(None);
-    };
+    }
+    let from = store.compare_with(to)?.ok_or_else(|| {
+        anyhow!("nothing says which etc is to be merged into that of snapshot {to}; reboot instead")
+    })?;
+    let ours = store.open_etc(from)?.ok_or_else(|| {
+        anyhow!("snapshot {from}, whose etc is to be merged into that of snapshot {to}, has none")
+    })?;
     let trees = Trees {
-        base: Tree::of(base)?,
+        base,
         ours: Tree::of(ours)?,
         theirs: Tree::of(theirs)?,
     };

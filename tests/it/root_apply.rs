@@ -113,6 +113,16 @@ fn an_update_of_another_system_gets_the_edits_of_that_one_and_loses_nothing_to_t
 }
 
 #[test]
+fn a_syncpoint_that_does_not_say_what_to_merge_is_refused_and_stays() {
+    let machine = Machine::of(Variant::NestedSqlite);
+    let script = "transactional-update -q run touch /etc/new || exit 90
+         cd /.snapshots/2/snapshot/etc/etc.syncpoint; rm transactional-update.comparewith; echo edited > /etc/mine
+         transactional-update apply; echo $?; ls fstab; findmnt -n -o FSROOT -T /usr";
+    let ran = machine.boot(script).says("nothing says which etc");
+    assert_eq!(ran.stdout, "1\nfstab\n/@/.snapshots/1/snapshot\n", "{ran}");
+}
+
+#[test]
 fn an_error_on_the_way_leaves_the_running_system_as_it_was() {
     let machine = Machine::of(Variant::NestedSqlite);
     let script = format!(
