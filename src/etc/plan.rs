@@ -18,6 +18,8 @@ use crate::sys::{Doing, Failure};
 const SAVED: &str = ".rpmsave";
 /// Longest name of a file (`NAME_MAX`).
 const LONGEST_NAME: usize = 255;
+/// Bytes of a path, with the NUL behind it, at most (`PATH_MAX`).
+const LONGEST_PATH: usize = 4096;
 /// Names that are tried for one copy.
 const MOST_COPIES: u32 = 1000;
 
@@ -221,8 +223,10 @@ impl Planner<'_> {
                 self.go(path, is_new)
             }
             Fate::KeepBoth => {
-                let kept = self.save(path, &here).doing(comparing)?;
-                self.conflict(path, ConflictKind::Saved(kept));
+                match self.save(path, &here).doing(comparing)? {
+                    Some(kept) => self.conflict(path, ConflictKind::Saved(kept)),
+                    None => self.plan.foreign.push(path.to_owned()),
+                }
                 Ok(is_there)
             }
             Fate::StayChanged => {
@@ -367,11 +371,15 @@ impl Planner<'_> {
     }
 
     /// The name that ours is kept under, and the step for it, unless an earlier merge has made it already. Only
-    /// names that neither base nor ours have: what those have decides about theirs.
-    fn save(&mut self, path: &Path, here: &Here) -> io::Result<PathBuf> {
+    /// names that neither base nor ours have: what those have decides about theirs. `None` when no name is short enough
+    /// for the kernel.
+    fn save(&mut self, path: &Path, here: &Here) -> io::Result<Option<PathBuf>> {
         let Trees { base, ours, theirs } = self.trees;
         for number in 0..MOST_COPIES {
             let copy = saved_name(path, number);
+            if copy.as_os_str().len() >= LONGEST_PATH {
+                return Ok(None);
+            }
             let is_taken = |tree: &Tree| Ok::<_, io::Error>(!tree.find(&copy)?.is_absent());
             if self.claimed.contains(&copy) || is_taken(base)? || is_taken(ours)? {
                 continue;
@@ -386,7 +394,7 @@ impl Planner<'_> {
                 _ => continue,
             }
             self.claimed.insert(copy.clone());
-            return Ok(copy);
+            return Ok(Some(copy));
         }
         Err(io::Error::new(
             io::ErrorKind::AlreadyExists,

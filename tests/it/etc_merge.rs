@@ -494,6 +494,18 @@ for n in range(40): os.mkdir(\"x\" * 200); os.chdir(\"x\" * 200)";
 }
 
 #[test]
+fn a_copy_whose_path_would_be_too_long_stops_nothing_and_is_told() {
+    let deep = "import os
+for top in (\"base\", \"old\", \"new\"):
+    os.chdir(f\"../{top}\"); here = os.open(\".\", os.O_RDONLY)
+    for n in range(20): os.mkdir(\"x\" * 200); os.chdir(\"x\" * 200)
+    open(\"y\" * 70, \"w\").write(top); os.fchdir(here)";
+    let three = Three::new("echo 1 > f", "echo 2 > f", &format!("python3 -c '{deep}'"));
+    three.merge("").succeeds().says("is not merged");
+    three.holds("[ $(cat f) = 2 ]; for n in {1..20}; do cd $(printf 'x%.0s' {1..200}); done; [ $(cat y*) = new ]");
+}
+
+#[test]
 fn a_full_disk_is_told_and_the_syncpoint_stays() {
     let three = Three::new(
         "echo 1 > f",
