@@ -183,7 +183,7 @@ fn snappers_cleanup_takes_ours_by_number_and_leaves_the_running_and_the_next_one
 
 #[test]
 fn snappers_cleanup_leaves_what_is_open_or_kept_until_it_is_forgotten() {
-    let machine = Machine::new();
+    let machine = with_plugin();
     machine.prepare("sed -i -E 's/^(NUMBER_LIMIT(_IMPORTANT)?)=.*/\\1=\"0\"/; s/^NUMBER_MIN_AGE=.*/NUMBER_MIN_AGE=\"0\"/' /etc/snapper/configs/root");
     boot(
         &machine,
