@@ -40,6 +40,7 @@ proof:
 	@tests/fixture/deps.sh --for-proof
 	$(MAKE) build
 	@tests/proof/etc-in-initrd.sh target/release
+	@CARGO="$(CARGO)" tests/proof/etc-as-subvolume.sh
 
 bench: root build
 	@benches/side-by-side.sh target/release/$(PROGRAM)
