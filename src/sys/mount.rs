@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::unistd::{chroot, fchdir};
 
 use super::Root;
 use super::root::{INSIDE, THREAD_MOUNT_NAMESPACE, THREAD_MOUNTINFO, descriptor_path, relative};
@@ -138,9 +139,12 @@ pub fn private_namespace() -> io::Result<()> {
     )?)
 }
 
-/// A mount namespace, to come back to.
+/// A mount namespace and the root directory in it, to come back to. The two differ in a chroot.
 #[derive(Debug)]
-pub struct Namespace(fs::File);
+pub struct Namespace {
+    namespace: fs::File,
+    root: fs::File,
+}
 
 impl Namespace {
     /// The one of the calling thread.
@@ -148,15 +152,20 @@ impl Namespace {
     /// # Errors
     /// When /proc cannot be read.
     pub fn here() -> io::Result<Namespace> {
-        fs::File::open(THREAD_MOUNT_NAMESPACE).map(Namespace)
+        Ok(Namespace {
+            namespace: fs::File::open(THREAD_MOUNT_NAMESPACE)?,
+            root: fs::File::open(INSIDE)?,
+        })
     }
 
     /// Brings the calling thread, which has made one of its own since, back into it, to its root directory.
     ///
     /// # Errors
-    /// The error of setns(2).
+    /// The error of setns(2) or chroot(2).
     pub fn enter(&self) -> io::Result<()> {
-        Ok(setns(&self.0, CloneFlags::CLONE_NEWNS)?)
+        setns(&self.namespace, CloneFlags::CLONE_NEWNS)?;
+        fchdir(&self.root)?;
+        Ok(chroot(".")?)
     }
 }
 
