@@ -11,6 +11,8 @@ tier() { # tier NAME COMMAND...
 }
 [ "$(id -u)" = 0 ] || { echo "make test needs root: the tests mount file systems and make namespaces" >&2; exit 1; }
 tier "build" "$CARGO" test --locked --no-run --quiet
+# what it is linked with shows in the program as it is shipped only
+tier "build of what is shipped" "$CARGO" build --release --locked --quiet --bin transactional-update-sync-etc-state
 tier "unit, architecture, golden" "$CARGO" test --locked --quiet --lib --bins --test architecture --test coverage --test man
 tier "fixture" tests/fixture/template.sh ro-sqlite
 # two copies of one file system can be mounted at a time only since Linux 6.7
