@@ -235,16 +235,8 @@ pub fn rename(dir: impl AsFd, from: &Path, to: &Path) -> io::Result<()> {
 /// # Errors
 /// As [`open_dir`] and unlinkat(2).
 pub fn remove(dir: impl AsFd, rel: &Path) -> io::Result<()> {
-    let parent = match open_dir(dir, rel.parent().unwrap_or(Path::new(""))) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let name = rel
-        .file_name()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
-    let is_dir = match stat_at(&parent, name) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => kind(&other?) == SFlag::S_IFDIR,
+    let Some((parent, name, is_dir)) = to_remove(dir, rel)? else {
+        return Ok(());
     };
     let flag = if is_dir {
         UnlinkatFlags::RemoveDir
@@ -257,22 +249,32 @@ pub fn remove(dir: impl AsFd, rel: &Path) -> io::Result<()> {
     }
 }
 
+/// The open directory that `rel` is in, its name there, and whether it is a directory; `None` when it is missing.
+fn to_remove(dir: impl AsFd, rel: &Path) -> io::Result<Option<(OwnedFd, &OsStr, bool)>> {
+    let parent = match open_dir(dir, rel.parent().unwrap_or(Path::new(""))) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let name = rel
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    match stat_at(&parent, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => {
+            let is_dir = kind(&other?) == SFlag::S_IFDIR;
+            Ok(Some((parent, name, is_dir)))
+        }
+    }
+}
+
 /// Removes `rel` below `dir` and, of a directory, everything in it. Missing already is fine. What is mounted
 /// there is not entered and makes it fail; a nested subvolume that is empty in the end is removed.
 ///
 /// # Errors
 /// As [`open_dir`] and unlinkat(2); what was removed before stays removed.
 pub fn remove_all(dir: impl AsFd, rel: &Path) -> io::Result<()> {
-    let parent = match open_dir(dir, rel.parent().unwrap_or(Path::new(""))) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    let name = rel
-        .file_name()
-        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
-    let is_dir = match stat_at(&parent, name) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => kind(&other?) == SFlag::S_IFDIR,
+    let Some((parent, name, is_dir)) = to_remove(dir, rel)? else {
+        return Ok(());
     };
     if !is_dir {
         return unlink(&parent, name, false);
