@@ -180,9 +180,13 @@ const UNITS: &[(&str, &str)] = &[
         "Call cleanup every day.",
     ),
     (
+        "transactional-update-recover.service",
+        "Finishes or undoes at boot what a transaction that was cut off by a crash or by loss of power left. Whoever changes something does \
+         that first, too, so without it the leftovers stay until then. To be enabled everywhere.",
+    ),
+    (
         "transactional-update-boot.service",
-        "Notes after a boot that the snapshot boots, and finishes what a transaction that was cut off left. To be enabled \
-         everywhere.",
+        "Notes after a boot that the snapshot boots. To be enabled everywhere.",
     ),
     (
         "prepare-nextroot-for-softreboot.service",

@@ -189,6 +189,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Finish or undo what a transaction that was cut off left behind (for the unit)
+    #[command(hide = true)]
+    Recover,
     /// Note that this boot has succeeded (for the unit)
     #[command(hide = true)]
     BootComplete,

@@ -15,6 +15,7 @@ mod pkg;
 mod prepare_nextroot;
 mod progress;
 mod reboot;
+mod recover;
 mod register;
 mod rollback;
 mod run;
@@ -69,6 +70,7 @@ fn alone(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Discard { snapshot } => discard::discard(session, snapshot),
         Command::Status { json } => status::status(session, json),
         Command::List { json } => list::list(session, json),
+        Command::Recover => recover::recover(session),
         Command::BootComplete => boot_complete::boot_complete(session),
         Command::PrepareNextroot => prepare_nextroot::prepare_nextroot(session),
         Command::SnapperPlugin { stage, snapshot } => {

@@ -156,6 +156,13 @@ impl Inventory {
         self.snapshots.get(&id)
     }
 
+    /// Whether it is noted that the snapshot which the running system was booted from boots.
+    #[must_use]
+    pub fn is_running_noted(&self) -> bool {
+        let booted = self.booted.and_then(|id| self.get(id));
+        booted.is_some_and(Snapshot::was_booted)
+    }
+
     /// The default snapshot when it is not the current one and was never booted: an update that waits for the
     /// next boot.
     #[must_use]

@@ -43,17 +43,22 @@ pub use switch::Ready;
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 
 use crate::boot::{self, Loader};
 use crate::config::Config;
 use crate::snapshot::Store;
-use crate::sys::lock::WriteLock;
-use crate::sys::{Root, beneath, root};
+use crate::sys::lock::{LockError, WriteLock};
+use crate::sys::{Root, beneath, root, signal};
 
 /// The variable that tells programs that they run inside a transaction.
 pub const INSIDE_VARIABLE: &str = "TRANSACTIONAL_UPDATE";
+
+/// How long to wait before the lock is tried again.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The system that is worked on.
 #[derive(Debug)]
@@ -83,6 +88,31 @@ impl System {
         Ok(directory()?)
     }
 
+    /// As [`System::lock`], but waits as long as another process has it, at most `limit`. `None` as soon as there is
+    /// nothing to wait for any more, because `is_done`.
+    ///
+    /// # Errors
+    /// As there, and when a signal asked us to end.
+    pub fn lock_within(
+        &self,
+        limit: Duration,
+        is_done: impl Fn() -> Result<bool>,
+    ) -> Result<Option<WriteLock>> {
+        let begun = Instant::now();
+        loop {
+            match self.lock() {
+                Err(e) if is_held(&e) && begun.elapsed() < limit => {
+                    if is_done()? {
+                        return Ok(None);
+                    }
+                }
+                other => return other.map(Some),
+            }
+            thread::sleep(AGAIN);
+            signal::check()?;
+        }
+    }
+
     /// How this system finds what to boot. What is in charge is what the running system was set up with; the open
     /// root `snapshot` is asked when that does not tell.
     ///
@@ -94,6 +124,10 @@ impl System {
             found => found,
         })
     }
+}
+
+fn is_held(error: &Error) -> bool {
+    matches!(error.downcast_ref(), Some(LockError::Held(..)))
 }
 
 /// The working directory of the caller as it would be called inside the system at `root`.

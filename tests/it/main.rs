@@ -30,6 +30,7 @@ mod root_nextroot;
 mod root_packages;
 mod root_plugins;
 mod root_reboot;
+mod root_recover;
 mod root_refusals;
 mod root_scriptlets;
 mod root_setup;

@@ -394,11 +394,12 @@ fn a_second_writer_is_refused_by_the_process_number_of_the_first_while_looking_i
     let machine = Machine::new();
     let script = format!(
         "{FIRST}
-         for words in {WRITERS} boot-complete; do
+         for words in {WRITERS}; do
            text=$(transactional-update $words 2>&1); code=$?
            [ $code = 1 ] && [[ $text == *\"pid $first)\"* ]] || {{ echo \"$words: $code $text\"; exit 98; }}
          done; echo \"$text\"
          transactional-update status && transactional-update list || exit 97
+         transactional-update boot-complete || exit 95 # the first has noted it
          touch /root/go; wait $first || exit 96
          transactional-update run true"
     );
@@ -666,7 +667,13 @@ fn a_configuration_that_cannot_be_read_is_an_error_with_its_name() {
 
 #[test]
 fn what_a_dead_transaction_of_ours_left_is_removed_and_named_by_the_next_command() {
-    for words in ["run true", "rollback", "discard", "boot-complete"] {
+    for words in [
+        "run true",
+        "rollback",
+        "discard",
+        "boot-complete",
+        "recover",
+    ] {
         let machine = Machine::new();
         let script = format!(
             "{CRAFT}
