@@ -3,11 +3,13 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 
+use super::out;
 use super::owner::Owner;
 
 /// The right to change what is on disk. Whatever mutates takes `&WriteLock`; it is given back on drop, and by
@@ -23,8 +25,10 @@ pub struct WriteLock {
 pub enum LockError {
     /// Another process holds it; the text is what that process said of itself.
     Held(PathBuf, String),
-    /// It could not be opened, made or locked.
-    Io(PathBuf, io::Error),
+    /// The lock file could not be opened, made or locked, or is no file that may be written to.
+    File(PathBuf, io::Error),
+    /// The directory could not be opened or locked.
+    Directory(PathBuf, io::Error),
 }
 
 impl fmt::Display for LockError {
@@ -37,7 +41,13 @@ impl fmt::Display for LockError {
                 }
                 write!(f, ": {} is locked; wait until it has ended", path.display())
             }
-            LockError::Io(path, e) => write!(f, "cannot lock {}: {e}", path.display()),
+            LockError::File(path, e) => write!(
+                f,
+                "cannot lock {}: {e}; see that a regular file can be written there, or let LOCKFILE in tukit.conf \
+                 name another one",
+                path.display()
+            ),
+            LockError::Directory(path, e) => write!(f, "cannot lock {}: {e}", path.display()),
         }
     }
 }
@@ -47,29 +57,44 @@ impl std::error::Error for LockError {}
 impl WriteLock {
     /// Locks the file `path` with flock(2) and without waiting, and notes in it who holds it.
     ///
-    /// The file is opened or made, never replaced: a replaced file would let two holders in.
+    /// The file is opened or made, never replaced: a replaced file would let two holders in. A link is not followed,
+    /// and what is no regular file is not touched: the note is written as root, and the directory may belong to
+    /// others.
     ///
     /// # Errors
     /// [`LockError::Held`] when another process has it.
     pub fn file(path: &Path) -> Result<WriteLock, LockError> {
-        let io = |e: io::Error| LockError::Io(path.to_owned(), e);
+        let io = |e: io::Error| LockError::File(path.to_owned(), e);
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(io)?;
         }
-        let file = File::options()
+        // O_NONBLOCK: a FIFO is opened, and refused, instead of waited for
+        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let opened = File::options()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .open(path)
-            .map_err(io)?;
-        let mut held = lock(file, path)?;
+            .custom_flags(flags.bits())
+            .open(path);
+        let file = opened.map_err(|e| match e.raw_os_error() {
+            Some(code) if code == Errno::ELOOP as i32 => io(io::Error::other("it is a link")),
+            _ => io(e),
+        })?;
+        if !file.metadata().map_err(io)?.is_file() {
+            return Err(io(io::Error::other("it is no regular file")));
+        }
+        let mut held = lock(file, path, LockError::File)?;
         let note = format!("pid {}\n{}\n", std::process::id(), Owner::this());
         let noted = held
             .set_len(0)
             .and_then(|()| held.rewind())
             .and_then(|()| held.write_all(note.as_bytes()));
-        noted.map_err(io)?;
+        // the lock is the lock, also where there is no room for a note
+        if let Err(e) = noted {
+            let path = path.display();
+            out::warn(format_args!("{path} does not say who holds it: {e}"));
+        }
         Ok(WriteLock { _held: vec![held] })
     }
 
@@ -78,9 +103,9 @@ impl WriteLock {
     /// # Errors
     /// [`LockError::Held`] when another process has it.
     pub fn directory(path: &Path) -> Result<WriteLock, LockError> {
-        let file = File::open(path).map_err(|e| LockError::Io(path.to_owned(), e))?;
+        let file = File::open(path).map_err(|e| LockError::Directory(path.to_owned(), e))?;
         Ok(WriteLock {
-            _held: vec![lock(file, path)?],
+            _held: vec![lock(file, path, LockError::Directory)?],
         })
     }
 
@@ -91,20 +116,30 @@ impl WriteLock {
     }
 }
 
-fn lock(file: File, path: &Path) -> Result<Flock<File>, LockError> {
+fn lock(
+    file: File,
+    path: &Path,
+    failed: fn(PathBuf, io::Error) -> LockError,
+) -> Result<Flock<File>, LockError> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(mut file, errno)| match errno {
         Errno::EWOULDBLOCK => {
             let mut note = Vec::new();
             let read = Read::by_ref(&mut file).take(4096).read_to_end(&mut note);
-            let first = String::from_utf8_lossy(&note)
-                .lines()
-                .next()
-                .unwrap_or_default()
-                .to_owned();
-            LockError::Held(path.to_owned(), read.map_or(String::new(), |_| first))
+            let note = read.map_or("", |_| first_line(&note));
+            LockError::Held(path.to_owned(), note.to_owned())
         }
-        errno => LockError::Io(path.to_owned(), errno.into()),
+        errno => failed(path.to_owned(), errno.into()),
     })
+}
+
+/// What a holder said of itself; nothing where it is not what a terminal shows as itself.
+fn first_line(note: &[u8]) -> &str {
+    let line = note.split(|b| *b == b'\n').next().unwrap_or_default();
+    let is_text = line.iter().all(|b| b.is_ascii_graphic() || *b == b' ');
+    match std::str::from_utf8(line) {
+        Ok(text) if is_text => text,
+        _ => "",
+    }
 }
 
 #[cfg(test)]
@@ -123,6 +158,20 @@ mod tests {
         );
         drop(first);
         assert!(WriteLock::file(&path).is_ok());
+    }
+
+    #[test]
+    fn bytes_that_no_holder_writes_are_not_shown() {
+        assert_eq!(first_line(b"pid 7\nx"), "pid 7");
+        for note in [
+            &b""[..],
+            b"\n",
+            b"\xff\xfe",
+            b"\x1b[2Jpid 7\n",
+            "pid 7\u{9b}".as_bytes(),
+        ] {
+            assert_eq!(first_line(note), "");
+        }
     }
 
     #[test]
