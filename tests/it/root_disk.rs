@@ -206,15 +206,15 @@ impl BadDisk {
         let list: Vec<String> = sectors.into_iter().map(|s| format!("{s}\n")).collect();
         let file = machine.dir().join("sectors");
         fs::write(&file, list.concat()).unwrap();
-        let out = command(fixture("eio.sh"))
-            .arg("start")
+        let out = command(fixture("disk.sh"))
+            .args(["start", "errors"])
             .arg(machine.image())
             .arg(&dir)
             .stdin(fs::File::open(file).unwrap())
             .stderr(Stdio::inherit())
             .output()
             .unwrap();
-        assert!(out.status.success(), "eio.sh start");
+        assert!(out.status.success(), "disk.sh start");
         let export = PathBuf::from(String::from_utf8(out.stdout).unwrap().trim_end());
         BadDisk { dir, export }
     }
@@ -222,7 +222,7 @@ impl BadDisk {
 
 impl Drop for BadDisk {
     fn drop(&mut self) {
-        script("eio.sh", &["stop", self.dir.to_str().unwrap()]);
+        script("disk.sh", &["stop", self.dir.to_str().unwrap()]);
     }
 }
 
