@@ -40,6 +40,8 @@ pub mod key {
     pub const BOOTED: &str = "tu-booted";
     /// Number of packaged files that lie hidden below other mounts once this snapshot runs.
     pub const HIDDEN: &str = "tu-hidden";
+    /// A snapshot that is being deleted, whose number must not come again (`yes`).
+    pub const NUMBER_STAYS: &str = "tu-number-stays";
     /// A snapshot of a failed transaction that was kept on request (`yes`).
     pub const KEPT: &str = "tu-kept";
 }

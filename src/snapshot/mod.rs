@@ -5,6 +5,7 @@
 //! Must not decide what boots next (that is [`crate::boot`]) nor what may be deleted.
 
 mod btrfs;
+mod delete;
 mod info;
 mod inventory;
 mod nested;

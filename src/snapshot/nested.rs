@@ -170,6 +170,7 @@ impl Store {
             Syncpoint::OfRunning(compare_with) => {
                 let running = beneath::open_root(&self.root.join(ETC)).doing(doing)?;
                 let point = nest(&etc, &running, SYNCPOINT).doing(doing)?;
+                failpoint::hit("syncpoint-copied").doing(doing)?;
                 beneath::remove(point, Path::new(SYNCPOINT)).doing(doing)?;
                 compare_with
             }
@@ -193,8 +194,10 @@ impl Store {
         unseal(&snapshot, &etc).doing(doing)?;
         if nested(&etc, SYNCPOINT).doing(doing)?.is_some() {
             btrfs::delete(&etc, SYNCPOINT).doing(doing)?;
+            failpoint::hit("deleted-syncpoint").doing(doing)?;
         }
-        btrfs::delete(&snapshot, ETC).doing(doing)
+        btrfs::delete(&snapshot, ETC).doing(doing)?;
+        failpoint::hit("deleted-etc").doing(doing)
     }
 
     /// Deletes the nested /etc of snapshot `id`, when there is one, with everything in it.
@@ -203,6 +206,10 @@ impl Store {
             && let Some(etc) = nested(&snapshot, ETC)?
         {
             unseal(&snapshot, &etc)?;
+            if nested(&etc, SYNCPOINT)?.is_some() {
+                btrfs::delete_recursively(&etc, SYNCPOINT)?;
+                failpoint::hit("deleted-syncpoint")?;
+            }
             btrfs::delete_recursively(&snapshot, ETC)?;
             failpoint::hit("deleted-etc")?;
         }
@@ -262,6 +269,7 @@ fn layout(is_dir: bool, inode: u64, is_overlay: bool, mounted: Option<&Mount>) -
 /// Makes both read-write: nothing can be taken out of a subvolume that is not.
 fn unseal(snapshot: impl AsFd, etc: impl AsFd) -> io::Result<()> {
     btrfs::set_read_only(snapshot, false)?;
+    failpoint::hit("unsealed")?;
     btrfs::set_read_only(etc, false)
 }
 
@@ -278,6 +286,7 @@ fn nested(dir: impl AsFd, name: &str) -> io::Result<Option<OwnedFd>> {
 /// there, and opens it.
 fn nest(dir: impl AsFd, source: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     beneath::remove(dir.as_fd(), Path::new(name))?;
+    failpoint::hit("nest-cleared")?;
     btrfs::snapshot(source, dir.as_fd(), name, false, None)?;
     beneath::open_dir(dir, Path::new(name))
 }

@@ -13,7 +13,7 @@ use nix::fcntl::{RenameFlags, renameat2};
 
 use super::search::{Subvolume, Subvolumes};
 use super::{
-    Event, Info, Inventory, Metadata, Plugins, Snapshot, SnapshotId, Syncpoint, btrfs, info, key,
+    Event, Info, Inventory, Metadata, Plugins, Snapshot, SnapshotId, Syncpoint, btrfs, info,
 };
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, Failure, Root, beneath, failpoint, out};
@@ -21,9 +21,9 @@ use crate::sys::{Doing, Failure, Root, beneath, failpoint, out};
 /// Where the snapshots are, below the root.
 pub const SNAPSHOTS: &str = ".snapshots";
 pub(super) const SUBVOLUME: &str = "snapshot";
-const INFO: &str = "info.xml";
-/// Directory of a snapshot that has no number yet; no other program looks at this name.
-const UNBORN: &str = ".transactional-update-new";
+pub(super) const INFO: &str = "info.xml";
+/// Directory of a snapshot that has no number yet, or no more; no other program looks at this name.
+pub(super) const UNBORN: &str = ".transactional-update-new";
 
 /// Why a system has no snapshots to work with.
 #[derive(Debug)]
@@ -75,11 +75,11 @@ impl From<Failure> for LayoutError {
 #[derive(Debug)]
 pub struct Store {
     pub(super) root: Root,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Open from the beginning: syncfs(2) reports a write error once to each descriptor that was open when it
     /// happened. Writable also where the root itself is mounted read-only.
-    fd: OwnedFd,
-    plugins: Plugins,
+    pub(super) fd: OwnedFd,
+    pub(super) plugins: Plugins,
 }
 
 impl Store {
@@ -205,7 +205,7 @@ impl Store {
         Ok(inventory)
     }
 
-    fn subvolume_of(&self, rel: &Path) -> Result<u64, Failure> {
+    pub(super) fn subvolume_of(&self, rel: &Path) -> Result<u64, Failure> {
         let path = self.root.join(rel);
         let id = beneath::open_root(&path).and_then(btrfs::subvolume_id);
         match id {
@@ -253,10 +253,28 @@ impl Store {
         inventory: &Inventory,
         describe: impl Fn(SnapshotId) -> Info,
     ) -> Result<SnapshotId, Failure> {
-        let doing = || format!("making a snapshot in {}", self.dir.display());
         self.remove_unborn(lock)?;
+        let reserved = self.make_number(inventory, describe);
+        if reserved.is_err()
+            && let Err(e) = self.remove_unborn(lock)
+        {
+            out::warn(format_args!(
+                "{e}: {}; the next command removes it",
+                e.cause()
+            ));
+        }
+        reserved
+    }
+
+    fn make_number(
+        &self,
+        inventory: &Inventory,
+        describe: impl Fn(SnapshotId) -> Info,
+    ) -> Result<SnapshotId, Failure> {
+        let doing = || format!("making a snapshot in {}", self.dir.display());
         let unborn = self.dir.join(UNBORN);
         DirBuilder::new().mode(0o755).create(&unborn).doing(doing)?;
+        failpoint::hit("unborn-made").doing(doing)?;
         let first = inventory
             .snapshots
             .last_key_value()
@@ -282,25 +300,6 @@ impl Store {
                 other => return other.map(|()| id).doing(doing),
             }
         }
-    }
-
-    /// Removes what is left of a [`Store::reserve`] that was cut off before the directory had its number, and
-    /// says where it was.
-    ///
-    /// # Errors
-    /// When it is there and cannot be removed.
-    pub fn remove_unborn(&self, _lock: &WriteLock) -> Result<Option<PathBuf>, Failure> {
-        let unborn = self.dir.join(UNBORN);
-        let doing = || format!("removing {}", unborn.display());
-        let entries = match fs::read_dir(&unborn) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other.doing(doing)?,
-        };
-        for entry in entries {
-            fs::remove_file(entry.doing(doing)?.path()).doing(doing)?;
-        }
-        fs::remove_dir(&unborn).doing(doing)?;
-        Ok(Some(unborn))
     }
 
     /// Writes the metadata of a snapshot, durably.
@@ -358,131 +357,10 @@ impl Store {
             }
             other => other.doing(doing)?,
         }
+        failpoint::hit("created-subvolume").doing(doing)?;
         self.nest_etc(lock, id, base, syncpoint)?;
         self.plugins.after(Event::Create, id);
         Ok(())
-    }
-
-    /// Deletes a snapshot that was complete, with its /etc. It is marked as unfinished before, so that recovery
-    /// goes on with a deletion that was cut off. One that holds other subvolumes stays. Where snapper was told never
-    /// to give a number twice, the empty directory of the highest number stays, as snapper leaves it: the next
-    /// number is counted from it.
-    ///
-    /// # Errors
-    /// Names the subvolumes that are in the way; else as [`Store::delete`].
-    pub fn retire(&self, lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
-        let others = self.not_understood(id)?;
-        if !others.is_empty() {
-            let why = format!(
-                "it holds the subvolumes {}, which are not part of a system; delete them (btrfs subvolume delete) \
-                 or move them, then the snapshot (snapper delete {id})",
-                others.join(", ")
-            );
-            return Err(Failure::new(
-                format!("deleting snapshot {id}"),
-                io::Error::other(why),
-            ));
-        }
-        self.delete(lock, id)?;
-        let highest = |n: fs::DirEntry| {
-            n.file_name()
-                .to_str()
-                .and_then(|n| n.parse::<SnapshotId>().ok())
-        };
-        let doing = || format!("reading {}", self.dir.display());
-        let last = fs::read_dir(&self.dir)
-            .doing(doing)?
-            .filter_map(Result::ok)
-            .filter_map(highest)
-            .max();
-        if self.has_unique_numbers() && last.is_none_or(|last| last < id) {
-            DirBuilder::new()
-                .mode(0o755)
-                .create(self.dir(id))
-                .doing(|| format!("keeping the number {id}"))?;
-        }
-        Ok(())
-    }
-
-    /// Refuses what the system runs from, and the default subvolume: the kernel refuses that as well, but only when
-    /// /etc inside of it is gone.
-    fn not_in_use(&self, id: SnapshotId) -> Result<(), Failure> {
-        let doing = || format!("deleting snapshot {id}");
-        let subvolume = match beneath::open_root(&self.path(id)) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            other => other.and_then(btrfs::subvolume_id).doing(doing)?,
-        };
-        let running = |place| self.subvolume_of(Path::new(place));
-        let used = [self.default_subvolume()?, running("")?, running("usr")?];
-        let why = "it runs or boots next";
-        match used.contains(&subvolume) {
-            true => Err(io::Error::other(why)).doing(doing),
-            false => Ok(()),
-        }
-    }
-
-    /// Says in the metadata of a snapshot that was complete, kept or open that it is about to go, so that recovery
-    /// may finish it. A disk that is too full for that must not stop what gives it space.
-    fn mark_unfinished(&self, lock: &WriteLock, id: SnapshotId) {
-        if let Metadata::Good(mut info) = self.metadata(id)
-            && (!info.in_progress() || info.is_open())
-        {
-            info.begin_transaction();
-            info.userdata.remove(key::KEPT);
-            if let Err(e) = self.write_info(lock, id, &info) {
-                out::detail(format_args!("{e}: {}", e.cause()));
-            }
-        }
-    }
-
-    /// Deletes a snapshot that somebody of ours was making, with everything that was made inside of it: first the
-    /// subvolume, then the metadata, last the directory, so that what is left of a deletion that was cut off still
-    /// says whose it is. Files of other programs in the directory stay.
-    ///
-    /// # Errors
-    /// When it runs or boots next, of which nothing is deleted; else the first step that failed.
-    pub fn delete(&self, lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
-        self.not_in_use(id)?;
-        self.mark_unfinished(lock, id);
-        let doing = || format!("deleting snapshot {id}");
-        let dir = self.dir(id);
-        let parent = beneath::open_root(&dir).doing(doing)?;
-        // what never came to be was not told of, either
-        let is_there = beneath::stat_at(&parent, SUBVOLUME.as_ref()).is_ok();
-        if is_there {
-            self.plugins.before(Event::Delete, id);
-        }
-        self.drop_etc(id).doing(doing)?;
-        match btrfs::delete_recursively(&parent, SUBVOLUME) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            other => other.doing(doing)?,
-        }
-        failpoint::hit("deleted-subvolume").doing(doing)?;
-        for name in self.own_files(id).doing(doing)? {
-            fs::remove_file(dir.join(name)).doing(doing)?;
-        }
-        match fs::remove_dir(&dir) {
-            Err(e) if e.kind() == io::ErrorKind::DirectoryNotEmpty => {}
-            other => other.doing(doing)?,
-        }
-        if is_there {
-            self.plugins.after(Event::Delete, id);
-        }
-        Ok(())
-    }
-
-    fn own_files(&self, id: SnapshotId) -> io::Result<Vec<std::ffi::OsString>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(self.dir(id))? {
-            let name = entry?.file_name();
-            if name
-                .to_str()
-                .is_some_and(|n| n == INFO || crate::sys::fs::is_temporary(n))
-            {
-                names.push(name);
-            }
-        }
-        Ok(names)
     }
 
     /// Sets or clears the read-only property of snapshot `id`.
@@ -551,7 +429,7 @@ impl Store {
     }
 
     /// Whether snapper was told never to give a number twice (snapper-configs(5)).
-    fn has_unique_numbers(&self) -> bool {
+    pub(super) fn has_unique_numbers(&self) -> bool {
         setting(&self.snapper_config(), "UNIQUE_NUMBERS").is_some_and(|value| value == "yes")
     }
 

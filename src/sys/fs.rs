@@ -7,6 +7,8 @@ use std::path::Path;
 
 use nix::fcntl::OFlag;
 
+use super::failpoint;
+
 /// Reads a file of at most `limit` bytes. Never waits for somebody to write into a FIFO.
 ///
 /// # Errors
@@ -45,7 +47,9 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .tempfile_in(dir)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
+    failpoint::hit("replace-written")?;
     file.persist(path).map_err(|e| e.error)?;
+    failpoint::hit("replace-renamed")?;
     sync_dir(dir)
 }
 

@@ -24,6 +24,7 @@ pub fn recover(
             "Removed {dir}, left behind by a transaction that was cut off."
         ));
     }
+    store.remove_temporaries(lock, inventory)?;
     let dead: Vec<_> = inventory
         .snapshots
         .values()

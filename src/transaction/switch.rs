@@ -103,26 +103,22 @@ impl System {
         Ok(switched?)
     }
 
-    /// Deletes a snapshot as [`Store::delete`](crate::snapshot::Store::delete) does, and what is left of it on the
+    /// Deletes a snapshot as [`Store::delete`](crate::snapshot::Store::delete) does, with what is left of it on the
     /// loader's partition.
     ///
     /// # Errors
     /// When the snapshot cannot be deleted.
     pub fn delete(&self, lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
-        self.store.delete(lock, id)?;
-        self.forget(id);
-        Ok(())
+        self.store.delete(lock, id, || self.forget(id))
     }
 
-    /// Deletes a snapshot that was complete as [`Store::retire`](crate::snapshot::Store::retire) does, and what is
+    /// Deletes a snapshot that was complete as [`Store::retire`](crate::snapshot::Store::retire) does, with what is
     /// left of it on the loader's partition.
     ///
     /// # Errors
     /// When the snapshot cannot be deleted.
     pub fn retire(&self, lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
-        self.store.retire(lock, id)?;
-        self.forget(id);
-        Ok(())
+        self.store.retire(lock, id, || self.forget(id))
     }
 
     /// An entry of what is gone takes room and does not boot, but nothing depends on that.

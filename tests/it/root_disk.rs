@@ -349,13 +349,23 @@ const fn point(name: &'static str, kill: [&'static str; 2]) -> Point {
     }
 }
 
+const fn aborting(name: &'static str, after: [&'static str; 2]) -> Point {
+    Point {
+        name,
+        aborts: true,
+        error: after,
+        kill: after,
+    }
+}
+
 /// Every failpoint of a transaction.
 const POINTS: &[Point] = &[
-    Point {
-        error: UNBORN,
-        ..point("reserved-unborn", UNBORN)
-    },
+    point("unborn-made", UNBORN),
+    point("replace-written", UNBORN),
+    point("replace-renamed", UNBORN),
+    point("reserved-unborn", UNBORN),
     point("reserved", HALF),
+    point("created-subvolume", HALF),
     point("created", HALF),
     point("mounted", HALF),
     point("ran", HALF),
@@ -368,27 +378,29 @@ const POINTS: &[Point] = &[
     point("after-set-default", NEW),
     point("committed", NEW),
     point("told", NEW),
-    Point {
-        aborts: true,
-        error: HALF,
-        ..point("deleted-subvolume", HALF)
-    },
+    aborting("delete-marked", HALF),
+    aborting("deleted-subvolume", HALF),
+    aborting("deleted-entries", HALF),
+    aborting("delete-unnumbered", UNBORN),
+    aborting("unborn-emptied", UNBORN),
 ];
 
 /// Those that are there as well where /etc is a subvolume.
 const NESTED_POINTS: &[Point] = &[
     point("nested-etc", HALF),
     point("nested-syncpoint", HALF),
-    Point {
-        aborts: true,
-        error: HALF,
-        ..point("deleted-etc", HALF)
-    },
+    point("nest-cleared", HALF),
+    aborting("unsealed", HALF),
+    aborting("deleted-syncpoint", HALF),
+    aborting("deleted-etc", HALF),
 ];
 
 /// Points that lie on the way of other commands; tested with those.
 const ELSEWHERE: &[&str] = &[
     "cleanup-marked",
+    "delete-undescribed",
+    "syncpoint-copied",
+    "temporary-removed",
     "discard-switched",
     "rollback-reserved",
     "rollback-created",

@@ -1,6 +1,6 @@
 //! `recover` and its unit: what is left of commands that were cut off.
 
-use crate::fx::{Machine, REBOOT};
+use crate::fx::{Machine, REBOOT, Variant};
 
 #[test]
 fn recovery_removes_what_a_killed_transaction_left_and_a_second_one_says_and_changes_nothing() {
@@ -58,5 +58,63 @@ fn a_boot_recovers_before_anything_else_works_on_snapshots() {
         .exits(REBOOT)
         .says("there: 1\n")
         .says("Removed snapshot 2, left behind");
+    machine.holds(&[1], 1);
+}
+
+#[test]
+fn a_deletion_that_dies_anywhere_leaves_no_number_that_nobody_owns() {
+    let machine = Machine::of(Variant::NestedSqlite);
+    let mut script = "there() { echo $(ls -A /.snapshots | sort -V); }\n".to_owned();
+    for point in [
+        "delete-marked",
+        "unsealed",
+        "deleted-syncpoint",
+        "deleted-etc",
+        "deleted-subvolume",
+        "deleted-entries",
+        "delete-unnumbered",
+        "unborn-emptied",
+    ] {
+        script += &format!(
+            "transactional-update -q run true || exit 90
+             TU_FAILPOINTS={point}=kill transactional-update -q discard; [ $? = 137 ] || exit 91
+             transactional-update status | grep -q 'Next boot: #1' || exit 92
+             transactional-update recover || exit 93; [ \"$(there)\" = 1 ] || {{ echo '{point}:' $(there); exit 94; }}\n"
+        );
+    }
+    let ran = machine.boot(&script).succeeds();
+    assert_eq!(ran.stderr.matches("left behind").count(), 8, "{ran}");
+    machine.holds(&[1], 1);
+}
+
+#[test]
+fn a_deletion_that_dies_keeps_a_number_that_must_not_come_again() {
+    let machine = Machine::new();
+    machine.prepare("echo 'UNIQUE_NUMBERS=\"yes\"' >> /etc/snapper/configs/root");
+    for point in ["delete-marked", "deleted-subvolume", "delete-undescribed"] {
+        machine.boot(&format!(
+            "transactional-update -q run true && TU_FAILPOINTS={point}=kill transactional-update -q discard
+             transactional-update recover"
+        ));
+    }
+    machine.holds(&[1, 2, 3, 4], 1);
+    let ran = machine.tu("run true").succeeds();
+    ran.says("Snapshot 5 is the next system");
+}
+
+#[test]
+fn what_writes_of_metadata_left_beside_it_is_removed() {
+    let machine = Machine::new();
+    for (point, words) in [
+        ("replace-written@1", "boot-complete"),
+        ("replace-written@2", "run touch /usr/new"),
+    ] {
+        machine
+            .boot(&format!(
+                "TU_FAILPOINTS={point}=kill transactional-update {words}; [ $? = 137 ] && find /.snapshots -maxdepth 2 -name '*.tu-new' | grep . &&
+                 transactional-update recover && ! find /.snapshots -maxdepth 2 -name '*.tu-new' | grep ."
+            ))
+            .succeeds();
+    }
     machine.holds(&[1], 1);
 }

@@ -1,0 +1,211 @@
+//! Deleting snapshots, so that what is left of a deletion that was cut off says whose it is at every moment.
+//!
+//! The order: the mark in info.xml, durably; the subvolumes, innermost first; what others keep for the snapshot; its
+//! number; info.xml. All but the first are changes of one file system that nobody waits for: a power cut takes any
+//! number of the last ones back, never one in the middle. btrfs sees to that also where somebody else's fsync(2) writes
+//! a part of them, since it then commits everything that came before.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{RenameFlags, renameat2};
+
+use super::store::{INFO, SUBVOLUME, UNBORN};
+use super::{Event, Inventory, Metadata, SnapshotId, Store, btrfs, key};
+use crate::sys::fs::is_temporary;
+use crate::sys::lock::WriteLock;
+use crate::sys::{Doing, Failure, beneath, failpoint, out};
+
+impl Store {
+    /// Deletes a snapshot that was complete, with its /etc, as [`Store::delete`] does. One that holds other subvolumes
+    /// stays. Where snapper was told never to give a number twice, the empty directory of the highest number stays, as
+    /// snapper leaves it: the next number is counted from it.
+    ///
+    /// # Errors
+    /// Names the subvolumes that are in the way; else as [`Store::delete`].
+    pub fn retire(
+        &self,
+        lock: &WriteLock,
+        id: SnapshotId,
+        forget: impl FnOnce(),
+    ) -> Result<(), Failure> {
+        let others = self.not_understood(id)?;
+        if !others.is_empty() {
+            let why = format!(
+                "it holds the subvolumes {}, which are not part of a system; delete them (btrfs subvolume delete) \
+                 or move them, then the snapshot (snapper delete {id})",
+                others.join(", ")
+            );
+            return Err(Failure::new(
+                format!("deleting snapshot {id}"),
+                io::Error::other(why),
+            ));
+        }
+        let keeps_number = self.has_unique_numbers() && self.is_highest(id)?;
+        self.delete_all_of(lock, id, forget, keeps_number)
+    }
+
+    /// Deletes a snapshot that somebody of ours was making, or that was complete, with everything that was made inside
+    /// of it. It is marked as unfinished before, so that recovery goes on with a deletion that was cut off. `forget` is
+    /// called when the subvolume is gone, to remove what is kept for the snapshot elsewhere. Files of other programs
+    /// in the directory stay.
+    ///
+    /// # Errors
+    /// When it runs or boots next, of which nothing is deleted; else the first step that failed.
+    pub fn delete(
+        &self,
+        lock: &WriteLock,
+        id: SnapshotId,
+        forget: impl FnOnce(),
+    ) -> Result<(), Failure> {
+        self.delete_all_of(lock, id, forget, false)
+    }
+
+    fn delete_all_of(
+        &self,
+        lock: &WriteLock,
+        id: SnapshotId,
+        forget: impl FnOnce(),
+        keeps_number: bool,
+    ) -> Result<(), Failure> {
+        self.not_in_use(id)?;
+        let keeps_number = self.mark_unfinished(lock, id, keeps_number);
+        let doing = || format!("deleting snapshot {id}");
+        failpoint::hit("delete-marked").doing(doing)?;
+        let parent = beneath::open_root(&self.dir(id)).doing(doing)?;
+        // what never came to be was not told of, either
+        let is_there = beneath::stat_at(&parent, SUBVOLUME.as_ref()).is_ok();
+        if is_there {
+            self.plugins.before(Event::Delete, id);
+        }
+        self.drop_etc(id).doing(doing)?;
+        match btrfs::delete_recursively(&parent, SUBVOLUME) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => other.doing(doing)?,
+        }
+        failpoint::hit("deleted-subvolume").doing(doing)?;
+        if is_there {
+            self.plugins.after(Event::Delete, id);
+        }
+        forget();
+        failpoint::hit("deleted-entries").doing(doing)?;
+        self.remove_description(lock, id, keeps_number)
+    }
+
+    /// Removes info.xml and, unless it is kept, the directory of the number. An empty directory would say of nobody
+    /// that it is his, so the name goes first.
+    fn remove_description(
+        &self,
+        lock: &WriteLock,
+        id: SnapshotId,
+        keeps_number: bool,
+    ) -> Result<(), Failure> {
+        let doing = || format!("deleting snapshot {id}");
+        let dir = PathBuf::from(id.to_string());
+        let is_own = |name: &OsString| name == INFO || is_temporary(&name.to_string_lossy());
+        let names = beneath::names_below(&self.fd, &dir).doing(doing)?;
+        let (own, others): (Vec<_>, Vec<_>) = names.into_iter().partition(is_own);
+        if keeps_number || !others.is_empty() {
+            for name in own {
+                beneath::remove(&self.fd, &dir.join(name)).doing(doing)?;
+            }
+            return failpoint::hit("delete-undescribed").doing(doing);
+        }
+        self.remove_unborn(lock)?;
+        let flags = RenameFlags::RENAME_NOREPLACE;
+        renameat2(&self.fd, &dir, &self.fd, UNBORN, flags).doing(doing)?;
+        failpoint::hit("delete-unnumbered").doing(doing)?;
+        self.remove_unborn(lock).map(drop)
+    }
+
+    fn is_highest(&self, id: SnapshotId) -> Result<bool, Failure> {
+        let doing = || format!("reading {}", self.dir.display());
+        let number = |n: fs::DirEntry| n.file_name().to_str()?.parse::<SnapshotId>().ok();
+        let entries = fs::read_dir(&self.dir).doing(doing)?;
+        let highest = entries.filter_map(Result::ok).filter_map(number).max();
+        Ok(highest.is_none_or(|highest| highest <= id))
+    }
+
+    /// Refuses what the system runs from, and the default subvolume: the kernel refuses that as well, but only when
+    /// /etc inside of it is gone.
+    fn not_in_use(&self, id: SnapshotId) -> Result<(), Failure> {
+        let doing = || format!("deleting snapshot {id}");
+        let subvolume = match beneath::open_root(&self.path(id)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.and_then(btrfs::subvolume_id).doing(doing)?,
+        };
+        let running = |place| self.subvolume_of(Path::new(place));
+        let used = [self.default_subvolume()?, running("")?, running("usr")?];
+        let why = "it runs or boots next";
+        match used.contains(&subvolume) {
+            true => Err(io::Error::other(why)).doing(doing),
+            false => Ok(()),
+        }
+    }
+
+    /// Says in the metadata of a snapshot that was complete, kept or open that it is about to go, so that recovery
+    /// may finish it, and whether its number is to stay, which is returned: recovery does not know. A disk that is too
+    /// full for that must not stop what gives it space.
+    fn mark_unfinished(&self, lock: &WriteLock, id: SnapshotId, keeps_number: bool) -> bool {
+        let Metadata::Good(mut info) = self.metadata(id) else {
+            return keeps_number;
+        };
+        let keeps_number = keeps_number || info.userdata.contains_key(key::NUMBER_STAYS);
+        if !info.in_progress() || info.is_open() {
+            info.begin_transaction();
+            info.userdata.remove(key::KEPT);
+            if keeps_number {
+                info.userdata.insert(key::NUMBER_STAYS.into(), "yes".into());
+            }
+            if let Err(e) = self.write_info(lock, id, &info) {
+                out::detail(format_args!("{e}: {}", e.cause()));
+            }
+        }
+        keeps_number
+    }
+
+    /// Removes the directory of a snapshot that has no number: what is left of a [`Store::reserve`] or of a deletion
+    /// that was cut off. Says where it was.
+    ///
+    /// # Errors
+    /// When it is there and cannot be removed.
+    pub fn remove_unborn(&self, _lock: &WriteLock) -> Result<Option<PathBuf>, Failure> {
+        let path = self.dir.join(UNBORN);
+        let doing = || format!("removing {}", path.display());
+        match beneath::stat_at(&self.fd, UNBORN.as_ref()) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.doing(doing)?,
+        };
+        let unborn = Path::new(UNBORN);
+        for name in beneath::names_below(&self.fd, unborn).doing(doing)? {
+            beneath::remove_all(&self.fd, &unborn.join(name)).doing(doing)?;
+            failpoint::hit("unborn-emptied").doing(doing)?;
+        }
+        beneath::remove_all(&self.fd, unborn).doing(doing)?;
+        Ok(Some(path))
+    }
+
+    /// Removes the temporary files that writes of metadata which were cut off left beside it. A directory that cannot
+    /// be read has none.
+    ///
+    /// # Errors
+    /// When one cannot be removed.
+    pub fn remove_temporaries(
+        &self,
+        _lock: &WriteLock,
+        inventory: &Inventory,
+    ) -> Result<(), Failure> {
+        for id in inventory.snapshots.keys() {
+            let dir = PathBuf::from(id.to_string());
+            let names = beneath::names_below(&self.fd, &dir).unwrap_or_default();
+            for name in names.iter().filter(|n| is_temporary(&n.to_string_lossy())) {
+                let doing = || format!("removing {}", self.dir(*id).join(name).display());
+                beneath::remove(&self.fd, &dir.join(name)).doing(doing)?;
+                failpoint::hit("temporary-removed").doing(doing)?;
+            }
+        }
+        Ok(())
+    }
+}
