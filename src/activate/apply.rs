@@ -5,20 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
-use crate::etc::{self, Plan, Tree, Trees};
-use crate::snapshot::{EtcLayout, Inventory, SYNCPOINT, SnapshotId};
+use crate::etc::Plan;
+use crate::snapshot::{EtcLayout, Inventory, SnapshotId};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::mount::{self, Mount};
 use crate::sys::root::descriptor_path;
 use crate::sys::tool::{Tool, ToolError};
 use crate::sys::{beneath, failpoint, out};
-use crate::transaction::{System, recover};
+use crate::transaction::{APPLIED, Mounting, System, forget, merge, recover};
 
-/// What is mounted. /usr is the last one: it tells which snapshot is the current one.
-const PLACES: [&str; 3] = ["boot", "etc", "usr"];
 /// Time for each program that is told of the new system.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Is there where systemd runs, below the root.
@@ -57,15 +55,28 @@ pub fn apply(system: &System, lock: &WriteLock) -> Result<Option<SnapshotId>> {
         bail!("the etc of snapshot {next} is not part of it ({layout:?}): it can only be booted");
     }
     merge(system, next)?;
-    switch(system, next, layout == EtcLayout::Nested)?;
+    system.note_mounting(lock, Mounting::Apply, next)?;
+    if let Err(e) = switch(system, next, layout == EtcLayout::Nested) {
+        return Err(undone(system, lock, e));
+    }
+    failpoint::hit("apply-switched")?;
     // what was changed while that was done
     let plan = merge(system, next)?;
     for conflict in plan.iter().flat_map(Plan::conflicts) {
         out::warn(format_args!("in etc: {conflict}"));
     }
     forget(system, next)?;
+    system.forget_mounting(lock)?;
     tell_programs(system);
     Ok(Some(next))
+}
+
+/// Nothing is mounted any more because of `cause`.
+pub(super) fn undone(system: &System, lock: &WriteLock, cause: Error) -> Error {
+    match system.forget_mounting(lock) {
+        Ok(()) => cause,
+        Err(e) => cause.context(format!("{e:#}; the first failure was")),
+    }
 }
 
 /// Refuses the snapshot of a transaction that has not ended, also where somebody made it the default by hand.
@@ -86,45 +97,6 @@ pub(super) fn is_whole(inventory: &Inventory, id: SnapshotId) -> Result<()> {
 fn finish(system: &System, id: SnapshotId) -> Result<()> {
     merge(system, id)?;
     forget(system, id)
-}
-
-/// Takes over into the etc of `to` what was changed in that of the snapshot which its syncpoint names, where those are
-/// subvolumes. That is the running one, unless it was gone back from what `to` was made from.
-///
-/// # Errors
-/// When that one has no etc, or nothing says which it is; the syncpoint stays.
-pub(super) fn merge(system: &System, to: SnapshotId) -> Result<Option<Plan>> {
-    let store = &system.store;
-    let (Some(base), Some(theirs)) = (store.open_syncpoint(to)?, store.open_etc(to)?) else {
-        return Ok(None);
-    };
-    let base = Tree::of(base)?;
-    if base.is_merged() || base.is_empty()? {
-        return Ok(None);
-    }
-    let from = store.compare_with(to)?.ok_or_else(|| {
-        anyhow!("nothing says which etc is to be merged into that of snapshot {to}; reboot instead")
-    })?;
-    let ours = store.open_etc(from)?.ok_or_else(|| {
-        anyhow!("snapshot {from}, whose etc is to be merged into that of snapshot {to}, has none")
-    })?;
-    let trees = Trees {
-        base,
-        ours: Tree::of(ours)?,
-        theirs: Tree::of(theirs)?,
-    };
-    let plan = Plan::of(&trees)?;
-    plan.apply(&trees)
-        .with_context(|| format!("merging the etc of snapshot {from} into that of {to}"))?;
-    Ok(Some(plan))
-}
-
-/// Removes the syncpoint of a snapshot that runs.
-pub(super) fn forget(system: &System, id: SnapshotId) -> Result<()> {
-    if system.store.open_syncpoint(id)?.is_some() {
-        etc::forget(&system.store.path(id).join("etc").join(SYNCPOINT))?;
-    }
-    Ok(())
 }
 
 /// Mounts made so far; they go when it fails.
@@ -161,7 +133,7 @@ fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
     let snapshot = system.store.open_snapshot(id)?;
     let read_only = mount::mount_of(&mounts, system.root.path()).is_some_and(|m| m.read_only);
     let mut made = Made::default();
-    for name in PLACES {
+    for name in APPLIED {
         let point = system.root.join(name);
         let doing = || format!("mounting {name} of snapshot {id}");
         // held before they are covered
@@ -171,6 +143,7 @@ fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
         let source = beneath::open_dir(&snapshot, Path::new(name)).with_context(doing)?;
         mount::bind(&descriptor_path(source.as_fd()), place, false).with_context(doing)?;
         made.add(&point);
+        failpoint::hit("apply-bound").with_context(doing)?;
         if read_only && !(nested_etc && name == "etc") {
             mount::make_read_only(&point).with_context(doing)?;
         }

@@ -7,19 +7,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use super::apply::{Made, forget, is_whole, merge};
+use super::apply::{Made, is_whole, undone};
 use crate::etc::Plan;
-use crate::snapshot::{EtcLayout, SnapshotId};
+use crate::snapshot::{EtcLayout, Inventory, SnapshotId};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::mount::{self, FstabEntry};
 use crate::sys::root::{descriptor_path, relative};
 use crate::sys::tool::Tool;
 use crate::sys::{beneath, failpoint, out};
-use crate::transaction::System;
+use crate::transaction::{Mounting, NEXT_ROOT, System, forget, merge, recover};
 
-/// Where systemd looks, below the root.
-const NEXT_ROOT: &str = "run/nextroot";
 const FSTAB: &str = "etc/fstab";
 /// Option of fstab(5) for what is mounted before the system itself starts.
 const EARLY: &str = "x-initrd.mount";
@@ -30,11 +28,12 @@ const LIMIT: Duration = Duration::from_secs(90);
 ///
 /// # Errors
 /// When it cannot be done; nothing is mounted then.
-pub fn prepare_next_root(system: &System, _lock: &WriteLock) -> Result<Option<SnapshotId>> {
+pub fn prepare_next_root(system: &System, lock: &WriteLock) -> Result<Option<SnapshotId>> {
     if !system.root.is_live() {
         bail!("a soft-reboot is of the running system only");
     }
-    let inventory = system.store.inventory()?;
+    let mut inventory = system.store.inventory()?;
+    recover(system, lock, &mut inventory)?;
     let next = inventory
         .default
         .ok_or_else(|| anyhow!("what boots next is no snapshot"))?;
@@ -47,8 +46,23 @@ pub fn prepare_next_root(system: &System, _lock: &WriteLock) -> Result<Option<Sn
     if !matches!(layout, EtcLayout::Plain | EtcLayout::Nested) {
         bail!("the etc of snapshot {next} is not part of it ({layout:?}): a full reboot is needed");
     }
+    system.note_mounting(lock, Mounting::NextRoot, next)?;
+    if let Err(e) = mount_and_merge(system, &inventory, next, layout == EtcLayout::Nested) {
+        return Err(undone(system, lock, e));
+    }
+    system.forget_mounting(lock)?;
+    Ok(Some(next))
+}
+
+fn mount_and_merge(
+    system: &System,
+    inventory: &Inventory,
+    next: SnapshotId,
+    nested_etc: bool,
+) -> Result<()> {
+    let point = system.root.join(NEXT_ROOT);
     let mut made = Made::default();
-    mount_root(system, next, &point, layout == EtcLayout::Nested, &mut made)
+    mount_root(system, next, &point, nested_etc, &mut made)
         .with_context(|| format!("mounting snapshot {next} at {}", point.display()))?;
     failpoint::hit("nextroot-mounted")?;
     // after `apply` the current system is the next one already, and its etc is complete
@@ -60,7 +74,7 @@ pub fn prepare_next_root(system: &System, _lock: &WriteLock) -> Result<Option<Sn
         forget(system, next)?;
     }
     made.keep();
-    Ok(Some(next))
+    Ok(())
 }
 
 fn mount_root(
@@ -76,6 +90,7 @@ fn mount_root(
     let source = system.store.path(id);
     mount::bind(&source, beneath::open_root(point)?, false)?;
     made.add(point);
+    failpoint::hit("nextroot-bound")?;
     let root = beneath::open_root(point)?;
     if nested_etc {
         let place = beneath::open_place(&root, Path::new("etc"))?;
@@ -97,6 +112,7 @@ fn mount_root(
         } else {
             by_fstab(point, &entry.point).with_context(doing)?;
         }
+        failpoint::hit("nextroot-entry")?;
     }
     Ok(())
 }

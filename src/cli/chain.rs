@@ -12,7 +12,7 @@ use super::args::Command;
 use super::cleanup::{self, Cleanup};
 use super::session::{Ended, Frame, Session, Worked};
 use super::step::Step;
-use super::{apply, migration, pkg, reboot, register};
+use super::{apply, migration, pkg, reboot, recover, register};
 use crate::activate;
 use crate::config::UpdateMethod;
 use crate::package::Action;
@@ -151,11 +151,15 @@ impl Chain {
             self.steps.sort_by_key(Step::rank);
         }
         let lock = system.lock()?;
+        if !self.changes() && !self.cleanup.snapshots && !self.apply {
+            // all else does that itself. When it fails, a reboot may be what helps
+            recover::with(&system, &lock).unwrap_or_else(|e| out::warn(format_args!("{e:#}")));
+        }
         for step in &self.steps {
             step.prepare(&system, &lock)?;
         }
         if self.cleanup != Cleanup::default() {
-            cleanup::cleanup(session, &system, &lock, self.cleanup)?;
+            cleanup::cleanup(&system, &lock, self.cleanup)?;
         }
         // a transaction leaves us in a mount namespace of its own, where no switch would be seen
         let host = self.changes().then(Namespace::here).transpose()?;

@@ -2,11 +2,10 @@
 
 use anyhow::Result;
 
-use super::session::Session;
 use crate::manage::{self, Cleaned, Deletable};
 use crate::sys::lock::WriteLock;
 use crate::sys::out;
-use crate::transaction::{StateChange, System};
+use crate::transaction::{self, StateChange, System};
 
 /// What is cleaned up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -19,16 +18,11 @@ pub(super) struct Cleanup {
 
 /// Marks snapshots for snapper's clean-up, and names overlays. What is not understood is told and is no failure:
 /// an update that follows in the same call does not depend on it.
-pub(super) fn cleanup(
-    session: &Session,
-    system: &System,
-    lock: &WriteLock,
-    what: Cleanup,
-) -> Result<()> {
+pub(super) fn cleanup(system: &System, lock: &WriteLock, what: Cleanup) -> Result<()> {
     if what.snapshots {
         let cleaned = manage::cleanup(system, lock)?;
         if matches!(cleaned, Cleaned::Marked(_)) {
-            session.keep_state(system, StateChange::CleanedUp);
+            transaction::keep_state(system, StateChange::CleanedUp);
         }
         tell(cleaned);
     }

@@ -5,23 +5,31 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::session::Session;
-use crate::sys::lock::LockError;
+use crate::sys::lock::{LockError, WriteLock};
 use crate::sys::out;
-use crate::transaction;
+use crate::transaction::{self, System};
 
-/// Does what every command that changes something does first, and nothing else. Who holds the lock has done it
-/// already.
+/// Does what every command that changes something does first, and nothing else.
 pub(super) fn recover(session: &Session) -> Result<ExitCode> {
     let system = session.system_to_change()?;
     transaction::not_inside_another()?;
-    let lock = match system.lock() {
+    unless_locked(&system)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Recovers, unless another process holds the lock: that has done it already.
+pub(super) fn unless_locked(system: &System) -> Result<()> {
+    match system.lock() {
         Err(e) if matches!(e.downcast_ref(), Some(LockError::Held(..))) => {
             out::say(format_args!("Nothing is recovered, since {e}."));
-            return Ok(ExitCode::SUCCESS);
+            Ok(())
         }
-        other => other?,
-    };
+        lock => with(system, &lock?),
+    }
+}
+
+/// Recovers with the right to.
+pub(super) fn with(system: &System, lock: &WriteLock) -> Result<()> {
     let mut inventory = system.store.inventory()?;
-    transaction::recover(&system, &lock, &mut inventory)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(transaction::recover(system, lock, &mut inventory)?)
 }

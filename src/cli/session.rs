@@ -92,6 +92,7 @@ impl Session {
             store,
             config,
             restart_file: named("TU_NEEDS_RESTARTING_FILE"),
+            state_file: named("TU_STATE_FILE"),
         })
     }
 
@@ -137,7 +138,7 @@ impl Session {
         work: impl FnOnce(&Open<'_>) -> Result<Worked>,
     ) -> Result<Ended> {
         let open = Open::begin(system, lock, self.transaction(system, frame));
-        self.end(system, open, work)
+        self.end(system, lock, open, work)
     }
 
     /// What a transaction is made with.
@@ -159,6 +160,7 @@ impl Session {
     pub(super) fn end<'s>(
         &self,
         system: &System,
+        lock: &WriteLock,
         open: Result<Open<'s>>,
         work: impl FnOnce(&Open<'s>) -> Result<Worked>,
     ) -> Result<Ended> {
@@ -183,9 +185,7 @@ impl Session {
             }
         });
         let record = |record: Record<'_>| {
-            record
-                .append(system)
-                .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
+            record.append(system).unwrap_or_else(transaction::gap);
         };
         match ended {
             Ok((Some(published), _)) => {
@@ -195,11 +195,11 @@ impl Session {
                     base: Some(published.base.number()),
                     ..entry
                 });
-                ask_for_restart(system, published.restart).unwrap_or_else(unknown_reboot);
-                self.keep_state(
-                    system,
-                    StateChange::Published(published.id, published.restart),
-                );
+                ask_for_restart(system, published.restart)
+                    .unwrap_or_else(transaction::unknown_reboot);
+                let change = StateChange::Published(published.id, published.restart);
+                transaction::keep_state(system, change);
+                system.forget_switch(lock, published.id);
                 tell(system, &published);
                 if let Some(complaint) = published.complaint {
                     out::warn(format_args!(
@@ -243,15 +243,11 @@ impl Session {
         let lock = system.lock()?;
         if let Some(next) = work(&system, &lock)? {
             self.record(&system, result, next);
-            choose_restart(&system, next).unwrap_or_else(unknown_reboot);
-            self.keep_state(&system, StateChange::RolledBack(next));
+            choose_restart(&system, next).unwrap_or_else(transaction::unknown_reboot);
+            transaction::keep_state(&system, StateChange::RolledBack(next));
+            system.forget_switch(&lock, next);
         }
         Ok(ExitCode::SUCCESS)
-    }
-
-    /// Notes what happened for programs that know the old state file.
-    pub(super) fn keep_state(&self, system: &System, change: StateChange) {
-        transaction::keep_state(system, named("TU_STATE_FILE"), change);
     }
 
     /// Notes in the history what became of a snapshot.
@@ -262,9 +258,7 @@ impl Session {
             snapshot: Some(snapshot.number()),
             ..Record::default()
         };
-        record
-            .append(system)
-            .unwrap_or_else(|e| out::warn(format_args!("the history has a gap: {e:#}")));
+        record.append(system).unwrap_or_else(transaction::gap);
     }
 
     /// Prints the answer of a command that only looks.
@@ -379,12 +373,6 @@ fn tell_etc(system: &System) {
             "what the next system has of the changes in /etc cannot be told: {e:#}"
         )),
     }
-}
-
-fn unknown_reboot(e: Error) {
-    out::warn(format_args!(
-        "other programs do not know of the reboot: {e:#}"
-    ));
 }
 
 fn tell(system: &System, published: &Published) {

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail};
 use crate::snapshot::{Inventory, SnapshotId, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, signal};
-use crate::transaction::{System, recover};
+use crate::transaction::{Restart, System, recover};
 
 /// What was dropped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +48,11 @@ pub fn discard(system: &System, lock: &WriteLock, id: Option<SnapshotId>) -> Res
     };
     let drop: Vec<SnapshotId> = chain.into_iter().take_while(unused).collect();
     signal::check()?;
-    system.switch_to(lock, current)?;
+    system.note_switch(lock, current, Restart::None);
+    if let Err(e) = system.switch_to(lock, current) {
+        system.forget_switch(lock, current);
+        return Err(e);
+    }
     failpoint::hit("discard-switched")?;
     for id in &drop {
         system.retire(lock, *id)?;

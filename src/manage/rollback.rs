@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::snapshot::{BaseRef, Info, Inventory, Metadata, Snapshot, SnapshotId, Syncpoint, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, out, signal, time};
-use crate::transaction::{Ready, System, ask_for_registration, recover};
+use crate::transaction::{Ready, Restart, System, ask_for_registration, recover};
 
 /// Where to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +80,11 @@ pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<Rol
     }
     signal::check()?;
     ask_for_registration(system, current, to);
-    system.switch(lock, ready)?;
+    system.note_switch(lock, to, restart(to == current));
+    if let Err(e) = system.switch(lock, ready) {
+        system.forget_switch(lock, to);
+        return Err(e);
+    }
     if let Some(default) = inventory.default {
         tell(system, default, to);
     }
@@ -119,6 +123,11 @@ fn usable(inventory: &Inventory, id: SnapshotId) -> Result<&Snapshot> {
     }
 }
 
+/// What it takes to get into the system that was chosen.
+fn restart(runs: bool) -> Restart {
+    if runs { Restart::None } else { Restart::Reboot }
+}
+
 /// What boots next must not be cleaned up.
 fn keep(system: &System, lock: &WriteLock, snapshot: &Snapshot, ready: &Ready) -> Result<()> {
     match snapshot.info() {
@@ -148,23 +157,26 @@ fn copy(
     current: SnapshotId,
     of: &Snapshot,
 ) -> Result<RolledBack> {
-    let made = Made {
+    let mut made = Made {
         system,
         lock,
-        ids: Vec::new(),
+        snapshots: Vec::new(),
     };
     let current = inventory
         .get(current)
         .context("the running system is no snapshot")?;
-    let (saved, made) = made.snapshot(
+    let saved = made.snapshot(
         inventory,
         current,
         true,
         format_args!("Backup of #{} before rollback to #{}", current.id, of.id),
     )?;
-    let (copy, made) = made.snapshot(inventory, of, false, format_args!("Copy of #{}", of.id))?;
+    let copy = made.snapshot(inventory, of, false, format_args!("Copy of #{}", of.id))?;
     system.store.sync()?;
+    failpoint::hit("rollback-synced")?;
     signal::check()?;
+    // neither is whole without the other
+    made.describe()?;
     if let Err(e) = system.switch_to(lock, copy) {
         if system.may_still_boot(copy, &e) {
             made.keep();
@@ -180,38 +192,34 @@ fn copy(
     })
 }
 
-/// Snapshots made on the way; gone again unless all of it succeeds.
+/// Snapshots made on the way, each with what it is described as in the end; gone again unless all of it succeeds.
 struct Made<'s> {
     system: &'s System,
     lock: &'s WriteLock,
-    ids: Vec<SnapshotId>,
+    snapshots: Vec<(SnapshotId, Info)>,
 }
 
-impl<'s> Made<'s> {
+impl Made<'_> {
     fn snapshot(
-        mut self,
+        &mut self,
         inventory: &Inventory,
         of: &Snapshot,
         read_only: bool,
         description: impl Display,
-    ) -> Result<(SnapshotId, Made<'s>)> {
+    ) -> Result<SnapshotId> {
         let store = &self.system.store;
         let uuid = of
             .uuid()
             .context("the snapshot has no subvolume")?
             .to_string();
+        let base = BaseRef { id: of.id, uuid };
         let describe = |id| {
             let mut info = Info::new(id, time::utc(SystemTime::now()), description.to_string());
-            info.userdata.insert(
-                key::BASE.into(),
-                BaseRef {
-                    id: of.id,
-                    uuid: uuid.clone(),
-                }
-                .to_string(),
-            );
+            info.userdata.insert(key::BASE.into(), base.to_string());
             if !read_only {
                 info.cleanup.clear(); // it is about to boot
+                let restart = restart(false).name().to_owned();
+                info.userdata.insert(key::UNTOLD.into(), restart);
             }
             info
         };
@@ -221,25 +229,33 @@ impl<'s> Made<'s> {
             info
         };
         let id = store.reserve(self.lock, inventory, unfinished)?;
-        self.ids.push(id);
+        self.snapshots.push((id, describe(id)));
         failpoint::hit("rollback-reserved")?;
         store.create(self.lock, id, of.id, Syncpoint::OfBase)?;
+        failpoint::hit("rollback-created")?;
         if read_only {
             store.set_read_only(self.lock, id, true)?;
         }
-        failpoint::hit("rollback-created")?;
-        store.write_info(self.lock, id, &describe(id))?;
-        Ok((id, self))
+        Ok(id)
+    }
+
+    /// Says that they are whole, which they are on disk.
+    fn describe(&self) -> Result<()> {
+        for (id, info) in &self.snapshots {
+            self.system.store.write_info(self.lock, *id, info)?;
+            failpoint::hit("rollback-described")?;
+        }
+        Ok(())
     }
 
     fn keep(mut self) {
-        self.ids.clear();
+        self.snapshots.clear();
     }
 }
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
-        for id in &self.ids {
+        for (id, _) in &self.snapshots {
             if let Err(e) = self.system.delete(self.lock, *id) {
                 out::warn(format_args!(
                     "snapshot {id} could not be removed: {e}: {}",

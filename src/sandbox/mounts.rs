@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::{Plan, What};
-use crate::sys::{Doing, Failure, Root, beneath, mount};
+use crate::sys::{Doing, Failure, Root, beneath, failpoint, mount};
 
 /// The mounts of one transaction; detached when dropped.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ impl Mounts {
         }
         let is_file = source.as_ref().is_some_and(|s| !s.is_dir());
         self.make_place(plan, place, is_file)?;
+        failpoint::hit("mount-placed")?;
         let target = beneath::open_place(&self.fd, place)?;
         match (what, source) {
             (What::Private(mode), _) => mount::tmpfs(&target, mode),
@@ -127,8 +128,9 @@ impl Mounts {
         let snapshot =
             beneath::open_root(&self.top).doing(|| format!("opening {}", self.top.display()))?;
         for path in self.made.iter().rev() {
-            beneath::remove(&snapshot, path)
-                .doing(|| format!("removing {} again", path.display()))?;
+            let doing = || format!("removing {} again", path.display());
+            failpoint::hit("mounts-detached").doing(doing)?;
+            beneath::remove(&snapshot, path).doing(doing)?;
         }
         Ok(())
     }

@@ -36,6 +36,9 @@ pub mod key {
     /// What booted before, `<subvolume>:<boot entry>`: this snapshot was made the next one, and it is not shown
     /// yet that it boots.
     pub const UNPROVED: &str = "tu-unproved";
+    /// How the system has to be restarted for this snapshot, which a command is about to make the next one, or has
+    /// made it: others do not know yet.
+    pub const UNTOLD: &str = "tu-untold";
     /// When the snapshot was first seen running, UTC.
     pub const BOOTED: &str = "tu-booted";
     /// Number of packaged files that lie hidden below other mounts once this snapshot runs.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -61,6 +61,29 @@ pub fn is_temporary(name: &str) -> bool {
     name.starts_with('.') && name.ends_with(TEMPORARY)
 }
 
+/// Removes what calls of [`replace`] for `path` that were cut off left beside it. Nobody else may be writing it now.
+///
+/// # Errors
+/// The error of opendir(3) or unlink(2).
+pub fn remove_temporaries(path: &Path) -> io::Result<()> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return Ok(());
+    };
+    let entries = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let is_its = |n: &str| is_temporary(n) && n.starts_with(&format!(".{name}."));
+        if entry.file_name().to_str().is_some_and(is_its) && entry.file_type()?.is_file() {
+            fs::remove_file(entry.path())?;
+            failpoint::hit("temporary-removed")?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the entries of a directory durable.
 ///
 /// # Errors
@@ -69,17 +92,50 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Appends one line to a file that is made when it is missing, with its directory, and makes it durable.
+/// Appends one line to a file that is made when it is missing, with its directory, and makes it durable. A line that
+/// an earlier call was cut off in is removed. Nobody else may be writing now.
 ///
 /// # Errors
 /// The first step that failed.
 pub fn append_line(path: &Path, line: &str) -> io::Result<()> {
-    if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
-    }
-    let mut file = File::options().create(true).append(true).open(path)?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    fs::create_dir_all(dir)?;
+    let mut file = File::options()
+        .create(true)
+        .read(true)
+        .append(true)
+        .open(path)?;
+    let is_new = file.metadata()?.len() == 0;
+    cut_half_line(&file)?;
     file.write_all(format!("{line}\n").as_bytes())?;
-    file.sync_all()
+    failpoint::hit("line-written")?;
+    file.sync_all()?;
+    if is_new { sync_dir(dir) } else { Ok(()) }
+}
+
+/// Removes what stands behind the last end of a line. Of a file whose last line is longer than any of ours, nothing.
+fn cut_half_line(file: &File) -> io::Result<()> {
+    const LONGEST: u64 = 1 << 20;
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(LONGEST);
+    let mut last = Vec::new();
+    if length > 0 {
+        last.resize(1, 0);
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    if last.is_empty() || last == b"\n" {
+        return Ok(());
+    }
+    last.resize(usize::try_from(length - from).unwrap_or(0), 0);
+    file.read_exact_at(&mut last, from)?;
+    let whole = last.iter().rposition(|b| *b == b'\n').map(|at| at + 1);
+    let whole = match whole {
+        Some(whole) => from + whole as u64,
+        None if from == 0 => 0,
+        None => return Ok(()),
+    };
+    file.set_len(whole)?;
+    failpoint::hit("line-cut")
 }
 
 #[cfg(test)]
@@ -105,6 +161,38 @@ mod tests {
         assert!(replace(&path, b"new").is_err());
         assert_eq!(fs::read(path.join("kept")).unwrap(), b"old");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_goes_and_all_whole_ones_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/history");
+        append_line(&path, "one").unwrap();
+        let long = "x".repeat((1 << 20) + 1);
+        for (there, then) in [
+            ("one\n", "one\nnew\n"),
+            ("one\ntw", "one\nnew\n"),
+            ("on", "new\n"),
+            ("", "new\n"),
+            (&long, &format!("{long}new\n")),
+        ] {
+            fs::write(&path, there).unwrap();
+            append_line(&path, "new").unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), then);
+        }
+    }
+
+    #[test]
+    fn only_temporaries_of_the_same_file_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let others = [".g.x.tu-new", ".f.x", "f.x.tu-new", ".fx.tu-new"];
+        for name in others.iter().chain(&[".f.abc.tu-new"]) {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        remove_temporaries(&dir.path().join("f")).unwrap();
+        assert!(others.iter().all(|name| dir.path().join(name).exists()));
+        assert!(!dir.path().join(".f.abc.tu-new").exists());
+        remove_temporaries(&dir.path().join("none/f")).unwrap();
     }
 
     #[test]

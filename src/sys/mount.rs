@@ -10,7 +10,10 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{chroot, fchdir};
 
 use super::Root;
-use super::root::{INSIDE, THREAD_MOUNT_NAMESPACE, THREAD_MOUNTINFO, descriptor_path, relative};
+use super::root::{
+    FIRST_MOUNT_NAMESPACE, INSIDE, THREAD_MOUNT_NAMESPACE, THREAD_MOUNTINFO, descriptor_path,
+    relative,
+};
 
 /// A mount of this namespace (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -137,6 +140,18 @@ pub fn private_namespace() -> io::Result<()> {
         MsFlags::MS_SLAVE | MsFlags::MS_REC,
         None::<&str>,
     )?)
+}
+
+/// Whether the calling thread sees the mounts of the system itself, and not a copy that a service manager or a
+/// container runtime made for it.
+///
+/// # Errors
+/// When /proc cannot be read.
+pub fn is_namespace_of_system() -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let ours = fs::metadata(THREAD_MOUNT_NAMESPACE)?;
+    let first = fs::metadata(FIRST_MOUNT_NAMESPACE)?;
+    Ok((ours.dev(), ours.ino()) == (first.dev(), first.ino()))
 }
 
 /// A mount namespace and the root directory in it, to come back to. The two differ in a chroot.

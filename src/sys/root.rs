@@ -11,6 +11,8 @@ use std::path::{Component, Path, PathBuf};
 pub(crate) const THREAD_MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 /// The mount namespace of the calling thread (namespaces(7)).
 pub(crate) const THREAD_MOUNT_NAMESPACE: &str = "/proc/thread-self/ns/mnt";
+/// The mount namespace of the first process: that of the system.
+pub(crate) const FIRST_MOUNT_NAMESPACE: &str = "/proc/1/ns/mnt";
 /// Identity of this boot (random(4)).
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Seconds since the kernel started (proc_uptime(5)).

@@ -2,11 +2,11 @@
 
 use std::os::fd::OwnedFd;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::{System, unchanged};
 use crate::etc::{Plan, Tree, Trees};
-use crate::snapshot::{EtcLayout, SnapshotId, Syncpoint};
+use crate::snapshot::{EtcLayout, SYNCPOINT, SnapshotId, Syncpoint};
 use crate::sys::out;
 
 /// Refuses a base whose /etc would not be part of the new snapshot.
@@ -99,6 +99,48 @@ pub fn catch_up(system: &System, id: SnapshotId, base: SnapshotId, to: Syncpoint
     })?;
     for conflict in plan.conflicts() {
         out::warn(format_args!("in the etc of snapshot {id}: {conflict}"));
+    }
+    Ok(())
+}
+
+/// Takes over into the etc of `to` what was changed in that of the snapshot which its syncpoint names, where those are
+/// subvolumes. That is the running one, unless it was gone back from what `to` was made from.
+///
+/// # Errors
+/// When that one has no etc, or nothing says which it is; the syncpoint stays.
+pub fn merge(system: &System, to: SnapshotId) -> Result<Option<Plan>> {
+    let store = &system.store;
+    let (Some(base), Some(theirs)) = (store.open_syncpoint(to)?, store.open_etc(to)?) else {
+        return Ok(None);
+    };
+    let base = Tree::of(base)?;
+    if base.is_merged() || base.is_empty()? {
+        return Ok(None);
+    }
+    let from = store.compare_with(to)?.ok_or_else(|| {
+        anyhow!("nothing says which etc is to be merged into that of snapshot {to}; reboot instead")
+    })?;
+    let ours = store.open_etc(from)?.ok_or_else(|| {
+        anyhow!("snapshot {from}, whose etc is to be merged into that of snapshot {to}, has none")
+    })?;
+    let trees = Trees {
+        base,
+        ours: Tree::of(ours)?,
+        theirs: Tree::of(theirs)?,
+    };
+    let plan = Plan::of(&trees)?;
+    plan.apply(&trees)
+        .with_context(|| format!("merging the etc of snapshot {from} into that of {to}"))?;
+    Ok(Some(plan))
+}
+
+/// Removes the syncpoint of a snapshot that runs.
+///
+/// # Errors
+/// The first step that failed; the next call does the rest.
+pub fn forget(system: &System, id: SnapshotId) -> Result<()> {
+    if system.store.open_syncpoint(id)?.is_some() {
+        crate::etc::forget(&system.store.path(id).join("etc").join(SYNCPOINT))?;
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod content;
 mod etc;
 mod facts;
 mod hidden;
+mod live;
 mod open;
 mod options;
 mod park;
@@ -24,16 +25,19 @@ mod state;
 mod steps;
 mod switch;
 mod unchanged;
+mod untold;
 
 pub use base::{Base, BaseError, BasePolicy, Reason, choose};
-pub use etc::{catch_up, syncpoint};
+pub use etc::{catch_up, forget, merge, syncpoint};
 pub use hidden::HiddenFile;
+pub use live::{APPLIED, Mounting, NEXT_ROOT};
 pub use open::{Open, mark_booted};
 pub use options::Options;
 pub use plugins::{PluginError, Step, before_reboot};
 pub use preflight::{Need, not_inside_another};
 pub use record::{
-    Record, Restart, ask_for_restart, choose_restart, restart_asked_for, restart_is_done,
+    Record, Restart, ask_for_restart, choose_restart, gap, restart_asked_for, restart_is_done,
+    unknown_reboot,
 };
 pub use recover::recover;
 pub use sealed::{Published, Sealed};
@@ -71,6 +75,8 @@ pub struct System {
     pub config: Config,
     /// In place of run/reboot-needed, which tells other programs of a reboot (`TU_NEEDS_RESTARTING_FILE`).
     pub restart_file: Option<PathBuf>,
+    /// In place of the old state file of the running system (`TU_STATE_FILE`).
+    pub state_file: Option<PathBuf>,
 }
 
 impl System {

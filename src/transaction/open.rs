@@ -65,8 +65,7 @@ impl<'s> Open<'s> {
         signal::check()?;
         let plugins = Plugins::find(system, options.ignore_plugins);
         plugins.call("init-pre", [])?;
-        let mut open = Open::create(system, lock, options, &inventory, base)?;
-        open.plugins = plugins;
+        let mut open = Open::create(system, lock, options, &inventory, base, plugins)?;
         open.mount()?;
         open.call_plugins("init-post")?;
         Ok(open)
@@ -78,6 +77,7 @@ impl<'s> Open<'s> {
         options: Options,
         inventory: &Inventory,
         base: Base,
+        plugins: Plugins,
     ) -> Result<Open<'s>> {
         let subvolume = inventory.get(base.id).and_then(|s| s.subvolume.as_ref());
         let subvolume =
@@ -98,7 +98,7 @@ impl<'s> Open<'s> {
             plan: Plan::default(),
             mounts: None,
             before: Content::default(),
-            plugins: Plugins::default(),
+            plugins,
             resumed_from: None,
             lost_base: false,
             armed: true,
@@ -292,6 +292,7 @@ impl<'s> Open<'s> {
         let noted = Restart::noted_in(mounts.fd()).max(self.restart_so_far());
         let restart = self.options.restart_with(noted);
         carry::initrd_wishes(self.system, mounts.fd());
+        failpoint::hit("wishes-carried")?;
         mounts.take_away()?;
         failpoint::hit("unmounted")?;
         let store = &self.system.store;
@@ -304,6 +305,7 @@ impl<'s> Open<'s> {
             return Ok(None);
         }
         beneath::touch(&snapshot, "usr".as_ref()).context("touching /usr")?;
+        failpoint::hit("usr-touched")?;
         if self.read_only {
             store.set_read_only(self.lock, self.id, true)?;
         }
@@ -424,13 +426,15 @@ impl<'s> Open<'s> {
         }
         self.info.userdata.insert(key::KEPT.into(), "yes".into());
         self.info.end_transaction();
+        let store = &self.system.store;
         if self.read_only {
-            self.system.store.set_read_only(self.lock, self.id, true)?;
+            store.set_read_only(self.lock, self.id, true)?;
         }
-        Ok(self
-            .system
-            .store
-            .write_info(self.lock, self.id, &self.info)?)
+        failpoint::hit("keep-sealed")?;
+        // or a power cut leaves less than what failed
+        store.sync()?;
+        store.write_info(self.lock, self.id, &self.info)?;
+        Ok(failpoint::hit("kept")?)
     }
 
     /// Ends a transaction that changed nothing: the snapshot is gone when this returns.

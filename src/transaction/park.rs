@@ -40,6 +40,7 @@ impl<'s> Open<'s> {
             .context("the transaction has no mounts")?;
         let restart = Restart::noted_in(mounts.fd()).max(self.restart_so_far());
         carry::initrd_wishes(self.system, mounts.fd());
+        failpoint::hit("wishes-carried")?;
         mounts.take_away()?;
         self.system.store.sync()?;
         failpoint::hit("park-synced")?;

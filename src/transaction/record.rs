@@ -5,12 +5,12 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use serde::Serialize;
 
 use super::System;
 use crate::snapshot::SnapshotId;
-use crate::sys::{beneath, fs, time};
+use crate::sys::{beneath, failpoint, fs, out, time};
 
 const HISTORY: &str = "var/lib/transactional-update/history.jsonl";
 const REBOOT_NEEDED: &str = "run/reboot-needed";
@@ -22,7 +22,8 @@ pub struct Record<'r> {
     pub time: String,
     /// What was called.
     pub command: &'r str,
-    /// `published`, `unchanged`, `failed`, `aborted`, `rollback` or `discard`.
+    /// `published`, `unchanged`, `failed`, `aborted`, `rollback` or `discard`; `recovered` is a switch by a command that
+    /// was cut off.
     pub result: &'r str,
     /// Number of the new snapshot, when there is one, or of the one that was aborted.
     pub snapshot: Option<u64>,
@@ -68,7 +69,9 @@ impl Restart {
         ("reboot", Restart::Reboot),
     ];
 
-    pub(super) fn name(self) -> &'static str {
+    /// Its name, as programs know it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         Restart::NAMES
             .iter()
             .find(|(_, r)| *r == self)
@@ -135,14 +138,26 @@ pub fn restart_is_done(system: &System) -> Result<bool> {
     forget_restart(system).map(|()| false)
 }
 
-fn forget_restart(system: &System) -> Result<()> {
+pub(super) fn forget_restart(system: &System) -> Result<()> {
     let path = restart_file(system);
     match std::fs::remove_file(&path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             Err(e).with_context(|| format!("removing {}", path.display()))
         }
-        _ => Ok(()),
+        _ => Ok(failpoint::hit("restart-forgotten")?),
     }
+}
+
+/// Says that the history lacks something.
+pub fn gap(e: Error) {
+    out::warn(format_args!("the history has a gap: {e:#}"));
+}
+
+/// Says that a wish for a reboot could not be handed on.
+pub fn unknown_reboot(e: Error) {
+    out::warn(format_args!(
+        "other programs do not know of the reboot: {e:#}"
+    ));
 }
 
 /// The restart that somebody asked the running system for; [`Restart::None`] when nobody did.
@@ -155,7 +170,7 @@ pub fn restart_asked_for(system: &System) -> Restart {
     }
 }
 
-fn restart_file(system: &System) -> PathBuf {
+pub(super) fn restart_file(system: &System) -> PathBuf {
     let other = system.restart_file.clone();
     other.unwrap_or_else(|| system.root.join(REBOOT_NEEDED))
 }

@@ -1,30 +1,35 @@
 //! Finishing what a transaction that was cut off left undone, from its metadata alone.
 
-use super::{System, switch};
+use super::{System, live, record, state, switch, untold};
 use crate::snapshot::{Inventory, Snapshot, key};
 use crate::sys::lock::WriteLock;
-use crate::sys::{Failure, out};
+use crate::sys::{Doing, Failure, fs, out};
 
 /// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead.
-/// Those of other programs, those that wait to be continued, and what cannot be understood stay. Returns how many
-/// were found.
+/// Those of other programs, those that wait to be continued, and what cannot be understood stay.
 ///
 /// # Errors
-/// When one of them cannot be removed; the others are tried all the same.
+/// When a snapshot cannot be removed; the others are tried all the same.
 pub fn recover(
     system: &System,
     lock: &WriteLock,
     inventory: &mut Inventory,
-) -> Result<usize, Failure> {
+) -> Result<(), Failure> {
     let store = &system.store;
     switch::finish(system, lock, inventory);
+    untold::tell(system, lock, inventory);
+    live::finish(system, lock, inventory);
     if let Some(dir) = store.remove_unborn(lock)? {
         let dir = dir.display();
         out::say(format_args!(
             "Removed {dir}, left behind by a transaction that was cut off."
         ));
     }
-    store.remove_temporaries(lock, inventory)?;
+    // in nobody's way
+    store
+        .remove_temporaries(lock, inventory)
+        .and_then(|()| remove_temporaries(system, lock))
+        .unwrap_or_else(|e| out::warn(format_args!("{e}: {}", e.cause())));
     let dead: Vec<_> = inventory
         .snapshots
         .values()
@@ -32,16 +37,16 @@ pub fn recover(
         .map(|s| s.id)
         .collect();
     let mut failed = None;
-    for id in &dead {
-        if [inventory.default, inventory.booted, inventory.current].contains(&Some(*id)) {
+    for id in dead {
+        if [inventory.default, inventory.booted, inventory.current].contains(&Some(id)) {
             out::warn(format_args!(
                 "snapshot {id} is marked as unfinished, but it is what boots; it stays"
             ));
             continue;
         }
-        match system.delete(lock, *id) {
+        match system.delete(lock, id) {
             Ok(()) => {
-                inventory.snapshots.remove(id);
+                inventory.snapshots.remove(&id);
                 out::say(format_args!(
                     "Removed snapshot {id}, left behind by a transaction that was cut off."
                 ));
@@ -49,7 +54,17 @@ pub fn recover(
             Err(e) => failed = Some(e),
         }
     }
-    failed.map_or(Ok(dead.len()), Err)
+    failed.map_or(Ok(()), Err)
+}
+
+/// Those beside the files that other programs read.
+fn remove_temporaries(system: &System, _lock: &WriteLock) -> Result<(), Failure> {
+    let restart = Some(record::restart_file(system)).filter(|_| system.root.is_live());
+    for file in state::file(system).into_iter().chain(restart) {
+        fs::remove_temporaries(&file)
+            .doing(|| format!("removing temporary files beside {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// Whether a transaction of ours was making it and its process is gone, or it is an open one whose removal was

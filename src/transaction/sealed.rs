@@ -123,6 +123,8 @@ impl<'s> Sealed<'s> {
                 .userdata
                 .insert(key::HIDDEN.into(), packaged.to_string());
         }
+        let restart = self.findings.restart.name().to_owned();
+        self.info.userdata.insert(key::UNTOLD.into(), restart);
         self.findings.registration.ask(self.system);
         failpoint::hit("before-final-info")?;
         self.system.store.modify(self.lock, self.id, &self.info)?;

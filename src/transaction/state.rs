@@ -30,12 +30,17 @@ pub enum StateChange {
     CleanedUp,
 }
 
-/// Writes into the state file what happened: the file `other`, or the usual one of the running system.
-pub fn keep_state(system: &System, other: Option<PathBuf>, change: StateChange) {
-    if other.is_none() && !system.root.is_live() {
+/// Where it is; `None` when the system does not run, and no file is named for it.
+pub(super) fn file(system: &System) -> Option<PathBuf> {
+    let usual = || Some(system.root.join(STATE)).filter(|_| system.root.is_live());
+    system.state_file.clone().or_else(usual)
+}
+
+/// Writes into the state file what happened.
+pub fn keep_state(system: &System, change: StateChange) {
+    let Some(path) = file(system) else {
         return;
-    }
-    let path = other.unwrap_or_else(|| system.root.join(STATE));
+    };
     if let Err(e) = update(system, &path, change) {
         out::warn(format_args!(
             "programs that read {} see an old state: {e:#}",

@@ -118,3 +118,204 @@ fn what_writes_of_metadata_left_beside_it_is_removed() {
     }
     machine.holds(&[1], 1);
 }
+
+/// What a program that reads the history or the wish for a reboot sees, and what is noted for it.
+const TOLD: &str = r#"told() {
+  echo "wish $(cat /run/reboot-needed 2>/dev/null)"; tail -n 1 /var/lib/transactional-update/history.jsonl | grep -o '"result":"[a-z]*","snapshot":[0-9]*'
+  ! grep -H tu-untold /.snapshots/*/info.xml; grep UNUSED /var/lib/misc/transactional-update.state; }
+"#;
+
+#[test]
+fn a_switch_that_dies_before_others_know_of_it_is_told_by_the_next_command() {
+    for point in ["after-set-default", "committed", "told", "line-written"] {
+        let machine = Machine::new();
+        let script = format!(
+            "{TOLD}tukit -q open >&2; tukit -q call 2 sh -c 'echo soft-reboot > /run/reboot-needed'; TU_FAILPOINTS={point}=kill tukit -q close 2
+             [ $? = 137 ] && [ ! -e /run/reboot-needed ] || exit 90
+             transactional-update recover || exit 91; told"
+        );
+        let ran = machine.boot(&script).succeeds();
+        assert_eq!(
+            ran.stdout,
+            "wish soft-reboot\n\"result\":\"recovered\",\"snapshot\":2\nUNUSED_SNAPSHOTS=\"2\"\n",
+            "{point} {ran}"
+        );
+        let again = machine.boot("transactional-update recover").succeeds();
+        assert_eq!(again.stderr, "", "{point}");
+    }
+}
+
+#[test]
+fn a_whole_snapshot_that_did_not_become_the_next_one_is_named_once() {
+    let machine = Machine::new();
+    let cut = "TU_FAILPOINTS=final-info=kill transactional-update -q run touch /usr/new";
+    let says = "about to make snapshot 2 the next system was cut off; `rollback 2` does it";
+    machine
+        .boot(&format!("{cut}; transactional-update recover"))
+        .succeeds()
+        .says(says);
+    machine.tu("recover").succeeds().does_not_say(says);
+    machine.tu("rollback 2").succeeds();
+    machine.boot("ls /usr/new").succeeds();
+}
+
+#[test]
+fn going_back_that_dies_before_others_know_of_it_is_told_by_the_next_command() {
+    let machine = Machine::new();
+    let script = format!(
+        "{TOLD}transactional-update -q run true || exit 90
+         for words in 'rollback' 'rollback 2' 'discard'; do
+           TU_FAILPOINTS=committed=kill transactional-update -q $words; [ $? = 137 ] || exit 91
+           transactional-update -q recover || exit 92; told; done"
+    );
+    let ran = machine.boot(&script).succeeds();
+    let told = |wish: &str, id: u32| {
+        format!("wish{wish}\n\"result\":\"recovered\",\"snapshot\":{id}\nUNUSED_SNAPSHOTS=")
+    };
+    let lines: Vec<&str> = ran.stdout.split_inclusive("UNUSED_SNAPSHOTS=").collect();
+    assert!(lines[0].ends_with(&told(" ", 1)), "{ran}");
+    assert!(lines[1].ends_with(&told(" reboot", 2)), "{ran}");
+    assert!(lines[2].ends_with(&told(" ", 1)), "{ran}");
+}
+
+#[test]
+fn a_line_of_the_history_that_was_cut_off_goes_with_the_next_one() {
+    let machine = Machine::new();
+    let script = "transactional-update -q run true && printf '{\"time\":\"20' >> /var/lib/transactional-update/history.jsonl
+         transactional-update -q run true && cat /var/lib/transactional-update/history.jsonl";
+    let ran = machine.boot(script).succeeds();
+    let lines: Vec<serde_json::Value> = ran
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(lines.len(), 2, "{ran}");
+}
+
+#[test]
+fn temporary_files_beside_what_others_read_are_removed() {
+    for (time, beside) in [
+        (3, "/run/.reboot-needed."),
+        (4, "/var/lib/misc/.transactional-update.state."),
+    ] {
+        let machine = Machine::new();
+        let look = format!("ls {beside}*.tu-new | wc -l");
+        let script = format!(
+            "transactional-update -q boot-complete; TU_FAILPOINTS=replace-written@{time}=kill transactional-update -q run true
+             {look}; transactional-update recover; {look}"
+        );
+        let ran = machine.boot(&script);
+        assert_eq!(ran.stdout, "1\n0\n", "{ran}");
+    }
+}
+
+#[test]
+fn both_copies_of_a_rollback_go_when_it_dies_before_they_are_whole() {
+    let machine = Machine::of(Variant::RwSqlite);
+    let script = |point: &str| {
+        format!(
+            "TU_FAILPOINTS={point}=kill transactional-update -q rollback 1; [ $? = 137 ] || exit 90
+             transactional-update recover"
+        )
+    };
+    machine
+        .boot("transactional-update -q run touch /usr/new")
+        .succeeds();
+    for point in ["rollback-created@2", "rollback-synced"] {
+        machine.boot(&script(point)).succeeds();
+        machine.holds(&[1, 2], 2);
+    }
+    machine
+        .boot(&script("rollback-described@2"))
+        .succeeds()
+        .says("about to make snapshot 4 the next system was cut off");
+    machine.holds(&[1, 2, 3, 4], 2);
+}
+
+#[test]
+fn a_failed_run_whose_keeping_dies_is_removed_until_it_is_kept() {
+    for (point, there) in [("keep-sealed", &[1][..]), ("kept", &[1, 2])] {
+        let machine = Machine::new();
+        machine.boot(&format!("TU_FAILPOINTS={point}=kill transactional-update -q -k run false; transactional-update recover")).succeeds();
+        machine.holds(there, 1);
+    }
+}
+
+#[test]
+fn half_a_switch_of_the_running_system_is_undone_and_a_whole_one_finished() {
+    let look = "look() { for d in boot etc usr; do stat -c %d:%i /$d; done | xargs; findmnt -rn -o TARGET,FSROOT | grep -E '^/(boot|etc|usr)' | md5sum; }";
+    for variant in [Variant::RoSqlite, Variant::NestedSqlite] {
+        for point in ["mounting-noted", "apply-bound@1", "apply-mounted@2"] {
+            let machine = Machine::of(variant);
+            machine
+                .boot(&format!(
+                    "{look}; transactional-update -q run touch /usr/new || exit 90; look > /run/before
+                     TU_FAILPOINTS={point}=kill transactional-update -q apply; [ $? = 137 ] || exit 91
+                     transactional-update recover || exit 92; look | diff /run/before - && [ ! -e /usr/new ] || exit 93
+                     transactional-update recover 2>&1 | grep . && exit 94; transactional-update -q apply && ls /usr/new"
+                ))
+                .succeeds()
+                .says("A switch to snapshot 2 that was cut off is undone.");
+        }
+    }
+    let machine = Machine::of(Variant::NestedSqlite);
+    machine
+        .boot(
+            "transactional-update -q run touch /usr/new || exit 90; echo admin > /etc/mine
+             TU_FAILPOINTS=apply-switched=kill transactional-update -q apply; [ $? = 137 ] || exit 91
+             transactional-update recover || exit 92; ls /usr/new && cat /etc/mine && [ ! -e /etc/etc.syncpoint ]",
+        )
+        .succeeds()
+        .says("Snapshot 2 is the current system: a switch to it that was cut off is complete.");
+}
+
+#[test]
+fn what_is_mounted_for_a_soft_reboot_only_in_part_is_not_what_it_goes_to() {
+    for point in ["nextroot-bound", "nextroot-entry@1", "nextroot-mounted"] {
+        let machine = Machine::of(Variant::NestedSqlite);
+        machine
+            .boot(&format!(
+                "transactional-update -q run touch /usr/new || exit 90; echo admin > /etc/mine
+                 TU_FAILPOINTS={point}=kill transactional-update prepare-nextroot; [ $? = 137 ] || exit 91
+                 findmnt /run/nextroot || exit 92
+                 transactional-update prepare-nextroot || exit 93
+                 cat /run/nextroot/etc/mine && ls /run/nextroot/usr/new && findmnt /run/nextroot/var && [ ! -e /run/nextroot/etc/etc.syncpoint ] || exit 94
+                 [ $(findmnt -n /run/nextroot | wc -l) = 1 ]"
+            ))
+            .succeeds()
+            .says("mounted for a soft-reboot only in part, is mounted no more");
+    }
+}
+
+#[test]
+fn mounts_of_the_system_are_left_alone_by_who_sees_a_copy_of_them() {
+    let machine = Machine::new();
+    machine
+        .boot(
+            "transactional-update -q run touch /usr/new || exit 90
+             TU_FAILPOINTS=apply-bound=kill transactional-update -q apply; [ $? = 137 ] || exit 91
+             unshare -m transactional-update recover; findmnt -n /boot || exit 92
+             transactional-update recover; ! findmnt -n /boot",
+        )
+        .succeeds()
+        .says("that was cut off is undone");
+}
+
+#[test]
+fn a_reboot_by_either_program_recovers_first() {
+    for words in [
+        "transactional-update reboot",
+        "tukit reboot none",
+        "transactional-update prepare-nextroot",
+    ] {
+        let machine = Machine::new();
+        machine
+            .boot(&format!(
+                "echo REBOOT_METHOD=none > /run/conf; export TU_CONFFILE=/run/conf
+                 TU_FAILPOINTS=synced=kill transactional-update -q run true; {words}"
+            ))
+            .succeeds()
+            .says("Removed snapshot 2, left behind");
+        machine.holds(&[1], 1);
+    }
+}

@@ -13,6 +13,6 @@ pub(super) fn close(session: &Session, id: SnapshotId) -> Result<ExitCode> {
     let (system, lock) = super::begin(session)?;
     let options = session.transaction(&system, super::frame());
     let open = Open::resume(&system, &lock, id, options);
-    session.end(&system, open, |_| Ok(Worked::Publish))?;
+    session.end(&system, &lock, open, |_| Ok(Worked::Publish))?;
     Ok(ExitCode::SUCCESS)
 }
