@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::esp::{self, Entry, Esp};
 use super::{BootError, Candidate, sdbootutil};
-use crate::sys::{Root, beneath, out};
+use crate::sys::{Root, beneath, failpoint, out};
 
 const MODULES: &str = "usr/lib/modules";
 /// Names of the kernel in its modules directory; the first one there is counts.
@@ -98,9 +98,11 @@ impl Bls {
         // going back to what is there needs no room
         if self.all_kernels(&self.entries()?).is_err() {
             sdbootutil::add_kernels(self.number)?;
+            failpoint::hit("kernels-added").map_err(|e| e.to_string())?;
         }
         if self.entries()?.iter().any(|e| self.is_stale(e)) {
             sdbootutil::clean_up(self.number)?;
+            failpoint::hit("entries-cleaned").map_err(|e| e.to_string())?;
         }
         sdbootutil::set_default_snapshot(self.number)?;
         // a plugin may have seen to that, but here there is perhaps none; a passphrase can still be typed

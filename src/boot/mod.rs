@@ -213,7 +213,10 @@ impl Previous {
         // what the entry says boots, so it is first; the other one is put back all the same
         let entry = self.put_entry_back(root);
         let entry = entry.and_then(|()| Ok(failpoint::hit("entry-back")?));
-        let subvolume = fs.set(self.subvolume).and_then(|()| fs.commit());
+        let subvolume = fs
+            .set(self.subvolume)
+            .and_then(|()| Ok(failpoint::hit("default-back")?))
+            .and_then(|()| fs.commit());
         match (entry, subvolume) {
             (Err(entry), Err(subvolume)) => {
                 Err(format!("{}; {}", chain(&entry), chain(&subvolume)).into())

@@ -2,7 +2,7 @@
 
 use crate::sys::cmd::Argv;
 use crate::sys::tool::{Done, Tool, plugin_limit};
-use crate::sys::{Root, fs};
+use crate::sys::{Root, failpoint, fs};
 
 /// Where it is, below the root.
 pub(super) const PATH: &str = "usr/bin/sdbootutil";
@@ -103,7 +103,9 @@ pub(super) fn clean_up(number: u64) -> Result<(), String> {
 pub(super) fn set_default_snapshot(number: u64) -> Result<(), String> {
     let number = number.to_string();
     call(&["set-default-snapshot", NO_PREDICTIONS, &number])?;
-    call(&["update", NO_PREDICTIONS, "--sync", &number]).map(drop)
+    failpoint::hit("entry-set").map_err(|e| e.to_string())?;
+    call(&["update", NO_PREDICTIONS, "--sync", &number])?;
+    failpoint::hit("loader-updated").map_err(|e| e.to_string())
 }
 
 /// Computes what the TPM will be asked for at the next boot; does nothing where no disk depends on it.

@@ -245,6 +245,8 @@ pub fn forget(base: &Path) -> Result<(), Failure> {
     };
     let parent = beneath::open_root(parent).doing(doing)?;
     empty(&parent, Path::new(name)).doing(doing)?;
+    beneath::remove(&parent, &Path::new(name).join(MERGED)).doing(doing)?;
+    failpoint::hit("etc-unmarked").doing(doing)?;
     beneath::remove_all(&parent, Path::new(name)).doing(doing)
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use super::{edit, lines};
 use crate::boot::Loader;
+use crate::sys::failpoint;
 use crate::sys::lock::WriteLock;
 use crate::transaction::{BootFiles, Open, System};
 
@@ -24,7 +25,8 @@ const RELABEL: (&str, &str) = (".autorelabel", "etc/selinux/.autorelabel");
 /// Makes the store of policies: a policy that is installed into a hidden one would be lost.
 pub(super) fn prepare(system: &System, _: &WriteLock) -> Result<()> {
     let store = system.root.join(STORE);
-    std::fs::create_dir_all(&store).with_context(|| format!("making {}", store.display()))
+    std::fs::create_dir_all(&store).with_context(|| format!("making {}", store.display()))?;
+    Ok(failpoint::hit("store-made")?)
 }
 
 pub(super) fn apply(open: &Open<'_>) -> Result<BootFiles> {

@@ -131,6 +131,7 @@ impl Store {
         let snapshot = self.open_snapshot(id)?;
         let was_read_only = btrfs::is_read_only(&snapshot).doing(doing)?;
         btrfs::set_read_only(&snapshot, false).doing(doing)?;
+        failpoint::hit("etc-unsealed").doing(doing)?;
         let nested = self.nest_etc(lock, id, base, syncpoint);
         let sealed = btrfs::set_read_only(&snapshot, was_read_only);
         nested.and(sealed.doing(|| format!("making snapshot {id} read-only again")))

@@ -7,7 +7,7 @@ use nix::sys::stat::SFlag;
 
 use super::steps::has;
 use super::{Open, System};
-use crate::sys::beneath;
+use crate::sys::{beneath, failpoint};
 
 /// Largest file that is edited, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -39,6 +39,7 @@ impl Open<'_> {
         let new = change(&old);
         if new != old {
             beneath::overwrite(root, path, new.as_bytes()).with_context(doing)?;
+            failpoint::hit("file-edited").with_context(doing)?;
         }
         Ok(true)
     }

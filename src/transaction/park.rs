@@ -192,6 +192,7 @@ impl<'s> Open<'s> {
             for path in above.take_while(|p| is_missing(base, p)) {
                 beneath::remove(&snapshot, path)
                     .with_context(|| format!("removing {} again", path.display()))?;
+                failpoint::hit("swept")?;
             }
         }
         Ok(())

@@ -124,11 +124,20 @@ impl System {
     /// An entry of what is gone takes room and does not boot, but nothing depends on that.
     fn forget(&self, id: SnapshotId) {
         let root = beneath::open_root(self.root.path());
-        let loader = root.ok().and_then(|root| boot::detect(root).ok());
-        if let Some(loader) = loader.filter(|_| self.root.is_live())
-            && let Err(e) =
-                boot::forget(loader, &self.root, id.number(), &self.store.path_inside(id))
-        {
+        let Some(loader) = root.ok().and_then(|root| boot::detect(root).ok()) else {
+            return;
+        };
+        if !self.root.is_live() {
+            if loader == Loader::Bls {
+                out::warn(format_args!(
+                    "boot entries of snapshot {id} may be left on the ESP; `sdbootutil cleanup {id}` on the running \
+                     system removes them"
+                ));
+            }
+            return;
+        }
+        let path = self.store.path_inside(id);
+        if let Err(e) = boot::forget(loader, &self.root, id.number(), &path) {
             out::warn(format_args!(
                 "boot entries of snapshot {id} are left behind: {e}"
             ));

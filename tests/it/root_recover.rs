@@ -319,3 +319,31 @@ fn a_reboot_by_either_program_recovers_first() {
         machine.holds(&[1], 1);
     }
 }
+
+#[test]
+fn plugins_that_were_told_of_a_beginning_are_told_when_no_snapshot_comes_of_it() {
+    let machine = Machine::new();
+    machine.prepare(
+        "mkdir -p /etc/tukit/plugins; printf '#!/bin/sh\\necho \"$@\" >> /run/calls\\n' > /etc/tukit/plugins/log; chmod 755 /etc/tukit/plugins/log",
+    );
+    for point in ["reserved", "created"] {
+        let ran = machine.boot(&format!(
+            "TU_FAILPOINTS={point}=error transactional-update -q run true; cat /run/calls"
+        ));
+        assert_eq!(ran.stdout, "init-pre\nabort-post 2\n", "{ran}");
+    }
+}
+
+#[test]
+fn what_cannot_be_looked_for_on_the_esp_of_a_mounted_system_is_named() {
+    let machine = Machine::new();
+    machine.boot("TU_FAILPOINTS=ran=kill transactional-update -q run true");
+    machine.prepare(
+        "mkdir -p /etc/sysconfig; echo LOADER_TYPE=systemd-boot > /etc/sysconfig/bootloader",
+    );
+    machine
+        .outside("$TU --root $FX_ROOT recover")
+        .succeeds()
+        .says("boot entries of snapshot 2 may be left on the ESP");
+    machine.holds(&[1], 1);
+}

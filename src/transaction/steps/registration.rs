@@ -10,7 +10,7 @@ use nix::sys::stat::fstat;
 
 use super::tell;
 use crate::snapshot::SnapshotId;
-use crate::sys::{beneath, out};
+use crate::sys::{beneath, failpoint, out};
 use crate::transaction::{Open, System};
 
 const VAR: &str = "var";
@@ -96,6 +96,7 @@ fn put_trigger(root: impl AsFd) -> Result<bool> {
     let path = Path::new(TRIGGER);
     beneath::make_dirs(&root, path.parent().unwrap_or(Path::new("")), 0o755)
         .and_then(|_| beneath::make_file(&root, path))
+        .and_then(|is_new| failpoint::hit("trigger-put").map(|()| is_new))
         .context("asking for a new registration")
 }
 
