@@ -40,6 +40,10 @@ impl System {
 
 /// Tells of the switches that were cut off before others knew, and names the snapshots that did not get there.
 pub(super) fn tell(system: &System, lock: &WriteLock, inventory: &mut Inventory) {
+    // where its /var is, is known only when it runs; then it is told
+    if !system.root.is_live() {
+        return;
+    }
     let untold = |s: &crate::snapshot::Snapshot| {
         let note = s.userdata(key::UNTOLD).filter(|_| !s.in_progress())?;
         Some((s.id, Restart::parse(note.as_bytes())))

@@ -72,3 +72,20 @@ fn a_boot_leaves_no_loop_device_no_mount_no_cgroup_and_two_do_not_meet() {
     );
     machines[0].boot("cat /var/mark").succeeds().says("mark");
 }
+
+#[test]
+fn a_boot_is_noted_where_another_unit_decides_whether_it_is_a_success() {
+    let machine = Machine::new();
+    machine.install();
+    machine.prepare(
+        "systemctl enable transactional-update-boot.service transactional-update-recover.service
+         printf '[Unit]\\nAfter=default.target graphical.target multi-user.target\\nBefore=boot-complete.target\\n[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/bin/true\\n[Install]\\nRequiredBy=boot-complete.target\\n' > /etc/systemd/system/check.service
+         printf '[Unit]\\nDefaultDependencies=no\\nRequires=boot-complete.target\\nAfter=local-fs.target boot-complete.target\\n[Service]\\nType=oneshot\\nExecStart=/bin/true\\n[Install]\\nWantedBy=basic.target\\n' > /etc/systemd/system/bless.service
+         systemctl enable check.service bless.service",
+    );
+    machine
+        .power_on("until grep tu-booted /.snapshots/1/info.xml; do sleep .1; done")
+        .exits(0)
+        .says("<key>tu-booted</key>")
+        .does_not_say("ordering cycle");
+}
