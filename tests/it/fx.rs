@@ -3,6 +3,7 @@
 //! `FX_LAYOUT=b` in the environment makes each machine of which a test says nothing more have /etc as a
 //! subvolume of its own; `a`, the same as nothing, leaves /etc in the snapshot's own subvolume.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -378,6 +379,28 @@ pub(crate) fn repositories() -> &'static str {
 
 fn cache() -> PathBuf {
     Path::new(repositories()).parent().unwrap().to_owned()
+}
+
+/// The names of all failpoints, as the source has them.
+pub(crate) fn failpoints() -> Vec<String> {
+    let mut names = BTreeSet::new();
+    let mut pending = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(dir) = pending.pop() {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let text = std::fs::read_to_string(path).unwrap();
+                let calls = text.split("failpoint::hit(").skip(1);
+                names.extend(calls.map(|c| {
+                    let name = c.trim_start().trim_start_matches('"');
+                    name.split('"').next().unwrap().to_owned()
+                }));
+            }
+        }
+    }
+    names.into_iter().collect()
 }
 
 /// A program of this host.

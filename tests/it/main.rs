@@ -41,3 +41,4 @@ mod root_steps;
 mod root_tukit;
 mod root_tukit_options;
 mod root_tukit_plugins;
+mod soak;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use crate::fx::{Machine, Variant, command, fixture, script};
+use crate::fx::{Machine, Variant, command, failpoints, fixture, script};
 
 /// Prints how much of the disk is used, in MiB, without what the package manager downloaded.
 const USED: &str = r"used() {
@@ -450,27 +450,7 @@ const ELSEWHERE: &[&str] = &[
 
 #[test]
 fn every_failpoint_has_a_case() {
-    let mut names = BTreeSet::new();
-    let mut pending = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    while let Some(dir) = pending.pop() {
-        for entry in fs::read_dir(dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                pending.push(path);
-            } else {
-                let text = fs::read_to_string(path).unwrap();
-                let calls = text.split("failpoint::hit(").skip(1);
-                names.extend(calls.map(|c| {
-                    c.trim_start()
-                        .trim_start_matches('"')
-                        .split('"')
-                        .next()
-                        .unwrap()
-                        .to_owned()
-                }));
-            }
-        }
-    }
+    let names: BTreeSet<String> = failpoints().into_iter().collect();
     let cases = POINTS
         .iter()
         .chain(NESTED_POINTS)
