@@ -14,23 +14,10 @@ use crate::transaction::{self, System};
 pub fn etc_of_created(system: &System, id: SnapshotId) -> Result<()> {
     let lock = lock(system, id)?;
     let inventory = system.store.inventory()?;
-    let snapshot = subvolume(&inventory, id)?;
     if system.store.open_etc(id)?.is_some() {
         return Ok(());
     }
-    let source = snapshot.subvolume.as_ref().map(|s| s.parent_uuid);
-    let source = inventory
-        .snapshots
-        .values()
-        .find(|s| s.uuid() == source)
-        .with_context(|| format!("what snapshot {id} was made from is no snapshot"))?;
-    if system.store.open_etc(source.id)?.is_none() {
-        return Ok(());
-    }
-    let syncpoint = transaction::syncpoint(system, source.id, inventory.current)?;
-    let store = &system.store;
-    store.nest_etc_in_sealed(&lock, id, source.id, syncpoint)?;
-    transaction::catch_up(system, id, source.id, syncpoint)
+    transaction::nest_etc(system, &lock, &inventory, id)
 }
 
 /// Deletes the /etc of snapshot `id`, which snapper is about to delete.

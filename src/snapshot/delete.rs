@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{RenameFlags, renameat2};
 
+use super::nested::NESTING;
 use super::store::{INFO, SUBVOLUME, UNBORN};
 use super::{Event, Inventory, Metadata, SnapshotId, Store, btrfs, key};
 use crate::sys::fs::is_temporary;
@@ -104,7 +105,9 @@ impl Store {
     ) -> Result<(), Failure> {
         let doing = || format!("deleting snapshot {id}");
         let dir = PathBuf::from(id.to_string());
-        let is_own = |name: &OsString| name == INFO || is_temporary(&name.to_string_lossy());
+        let is_own = |name: &OsString| {
+            name == INFO || name == NESTING || is_temporary(&name.to_string_lossy())
+        };
         let names = beneath::names_below(&self.fd, &dir).doing(doing)?;
         let (own, others): (Vec<_>, Vec<_>) = names.into_iter().partition(is_own);
         if keeps_number || !others.is_empty() {

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::sys::stat::SFlag;
 
@@ -23,6 +23,10 @@ pub const SYNCPOINT: &str = "etc.syncpoint";
 /// File in the syncpoint with the number of the snapshot whose /etc is merged in at the first boot.
 pub const COMPARE_WITH: &str = "transactional-update.comparewith";
 const FSTAB: &str = "etc/fstab";
+/// File beside the snapshot of another program for as long as it is given its /etc; what it holds when the snapshot is to
+/// be read-only in the end.
+pub(super) const NESTING: &str = ".transactional-update-etc";
+const READ_ONLY: &[u8] = b"read-only\n";
 /// Inode of the directory that stands in a snapshot for a subvolume nested in its source.
 const STAND_IN: u64 = 2;
 /// Inode of the root of a subvolume.
@@ -115,11 +119,12 @@ impl Store {
         nested(etc, SYNCPOINT).doing(|| format!("opening the syncpoint of snapshot {id}"))
     }
 
-    /// As [`Store::nest_etc`], for a snapshot that another program made and that may be read-only; it is so again
-    /// afterwards. Nobody is told of that.
+    /// As [`Store::nest_etc`], for a snapshot that another program made and that may be read-only. It is noted beside
+    /// it before whether it is, and it is so again afterwards; the note stays until [`Store::forget_nesting`], so that
+    /// recovery finds what was cut off. Nobody is told of that.
     ///
     /// # Errors
-    /// As there, and when the property cannot be set.
+    /// As there, and when the property cannot be set or not be noted.
     pub fn nest_etc_in_sealed(
         &self,
         lock: &WriteLock,
@@ -129,12 +134,42 @@ impl Store {
     ) -> Result<(), Failure> {
         let doing = || format!("making snapshot {id} read-write for its etc");
         let snapshot = self.open_snapshot(id)?;
-        let was_read_only = btrfs::is_read_only(&snapshot).doing(doing)?;
+        let read_only = match self.nesting_noted(id)? {
+            Some(noted) => noted,
+            None => btrfs::is_read_only(&snapshot).doing(doing)?,
+        };
+        let note = if read_only { READ_ONLY } else { b"" };
+        fs::replace(&self.dir(id).join(NESTING), note).doing(doing)?;
+        failpoint::hit("nesting-noted").doing(doing)?;
         btrfs::set_read_only(&snapshot, false).doing(doing)?;
         failpoint::hit("etc-unsealed").doing(doing)?;
         let nested = self.nest_etc(lock, id, base, syncpoint);
-        let sealed = btrfs::set_read_only(&snapshot, was_read_only);
-        nested.and(sealed.doing(|| format!("making snapshot {id} read-only again")))
+        let sealed = btrfs::set_read_only(&snapshot, read_only);
+        nested.and(sealed.doing(|| format!("making snapshot {id} read-only again")))?;
+        failpoint::hit("etc-sealed").doing(doing)
+    }
+
+    /// Whether giving snapshot `id` its /etc was begun and not ended, and whether it is to be read-only then.
+    ///
+    /// # Errors
+    /// When that is not known.
+    pub fn nesting_noted(&self, id: SnapshotId) -> Result<Option<bool>, Failure> {
+        let note = PathBuf::from(id.to_string()).join(NESTING);
+        match beneath::read(self.fd(), &note, 64) {
+            Err(e) if beneath::is_no_directory(&e) => Ok(None),
+            other => Ok(other
+                .doing(|| format!("reading {} of snapshot {id}", NESTING))?
+                .map(|text| text == READ_ONLY)),
+        }
+    }
+
+    /// What [`Store::nest_etc_in_sealed`] began has ended.
+    ///
+    /// # Errors
+    /// When the note cannot be removed.
+    pub fn forget_nesting(&self, _lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
+        let note = PathBuf::from(id.to_string()).join(NESTING);
+        beneath::remove(self.fd(), &note).doing(|| format!("removing {} of snapshot {id}", NESTING))
     }
 
     /// Gives the new snapshot `id` the nested /etc of its base, when that has one, with a syncpoint.

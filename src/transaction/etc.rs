@@ -6,7 +6,8 @@ use anyhow::{Context, Result, anyhow, bail};
 
 use super::{System, unchanged};
 use crate::etc::{Plan, Tree, Trees};
-use crate::snapshot::{EtcLayout, SYNCPOINT, SnapshotId, Syncpoint};
+use crate::snapshot::{EtcLayout, Inventory, SYNCPOINT, Snapshot, SnapshotId, Syncpoint};
+use crate::sys::lock::{LockError, WriteLock};
 use crate::sys::out;
 
 /// Refuses a base whose /etc would not be part of the new snapshot.
@@ -52,7 +53,7 @@ fn left_out(id: SnapshotId) -> String {
 ///
 /// # Errors
 /// When that of the base cannot be read.
-pub fn syncpoint(
+pub(super) fn syncpoint(
     system: &System,
     base: SnapshotId,
     current: Option<SnapshotId>,
@@ -73,12 +74,77 @@ pub fn syncpoint(
     Ok(Syncpoint::OfBase)
 }
 
+/// Gives snapshot `id`, which another program made, the /etc of what it was made from, where that is a subvolume, and
+/// notes what to merge into it at its first boot.
+///
+/// # Errors
+/// When it is no snapshot of another one, or its /etc cannot be made; recovery does the rest then.
+pub fn nest_etc(
+    system: &System,
+    lock: &WriteLock,
+    inventory: &Inventory,
+    id: SnapshotId,
+) -> Result<()> {
+    let store = &system.store;
+    let subvolume = inventory.get(id).and_then(|s| s.subvolume.as_ref());
+    let subvolume = subvolume.with_context(|| format!("there is no snapshot {id}"))?;
+    let mut all = inventory.snapshots.values();
+    let source = all
+        .find(|s| s.uuid() == Some(subvolume.parent_uuid))
+        .with_context(|| format!("what snapshot {id} was made from is no snapshot"))?;
+    if store.open_etc(source.id)?.is_none() {
+        return Ok(());
+    }
+    let syncpoint = syncpoint(system, source.id, inventory.current)?;
+    store.nest_etc_in_sealed(lock, id, source.id, syncpoint)?;
+    catch_up(system, id, source.id, syncpoint)?;
+    Ok(store.forget_nesting(lock, id)?)
+}
+
+/// Gives those snapshots of other programs their /etc for which that was cut off. What stays undone is told.
+pub(super) fn finish_nesting(system: &System, inventory: &Inventory) {
+    let finish = |id| -> Result<()> {
+        let store = &system.store;
+        if store.nesting_noted(id)?.is_none() {
+            return Ok(());
+        }
+        // snapper's plugin is at work otherwise
+        let lock = match WriteLock::directory(&store.dir(id)) {
+            Err(LockError::Held(..)) => return Ok(()),
+            other => other?,
+        };
+        let in_use = [inventory.booted, inventory.current, inventory.default].contains(&Some(id));
+        let snapshot = inventory.get(id).filter(|s| s.subvolume.is_some());
+        if in_use || snapshot.is_none_or(Snapshot::in_progress) {
+            return Ok(store.forget_nesting(&lock, id)?);
+        }
+        store.unnest_etc(&lock, id)?;
+        nest_etc(system, &lock, inventory, id)?;
+        out::say(format_args!(
+            "Snapshot {id} has its /etc: giving it was cut off."
+        ));
+        Ok(())
+    };
+    for id in inventory.snapshots.keys() {
+        finish(*id).unwrap_or_else(|e| {
+            out::warn(format_args!(
+                "snapshot {id} lacks its /etc, or a part of it: {e:#}"
+            ));
+        });
+    }
+}
+
 /// Takes what was changed in the running /etc since the pending `base` was made over into the new snapshot `id`,
 /// so that what runs there sees it; what the update changed as well is told.
 ///
 /// # Errors
 /// When one of the three states cannot be read, or the new one not be written.
-pub fn catch_up(system: &System, id: SnapshotId, base: SnapshotId, to: Syncpoint) -> Result<()> {
+pub(super) fn catch_up(
+    system: &System,
+    id: SnapshotId,
+    base: SnapshotId,
+    to: Syncpoint,
+) -> Result<()> {
     let store = &system.store;
     let (Syncpoint::OfRunning(_), Some(base), Some(ours), Some(theirs)) = (
         to,

@@ -28,7 +28,7 @@ mod unchanged;
 mod untold;
 
 pub use base::{Base, BaseError, BasePolicy, Reason, choose};
-pub use etc::{catch_up, forget, merge, syncpoint};
+pub use etc::{forget, merge, nest_etc};
 pub use hidden::HiddenFile;
 pub use live::{APPLIED, Mounting, NEXT_ROOT};
 pub use open::{Open, mark_booted};

@@ -1,6 +1,6 @@
 //! Finishing what a transaction that was cut off left undone, from its metadata alone.
 
-use super::{System, live, record, state, switch, untold};
+use super::{System, etc, live, record, state, switch, untold};
 use crate::snapshot::{Inventory, Snapshot, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, Failure, fs, out};
@@ -19,6 +19,7 @@ pub fn recover(
     switch::finish(system, lock, inventory);
     untold::tell(system, lock, inventory);
     live::finish(system, lock, inventory);
+    etc::finish_nesting(system, inventory);
     if let Some(dir) = store.remove_unborn(lock)? {
         let dir = dir.display();
         out::say(format_args!(

@@ -347,3 +347,29 @@ fn what_cannot_be_looked_for_on_the_esp_of_a_mounted_system_is_named() {
         .says("boot entries of snapshot 2 may be left on the ESP");
     machine.holds(&[1], 1);
 }
+
+#[test]
+fn a_snapshot_of_snapper_whose_etc_was_cut_off_gets_it_and_is_read_only_again() {
+    let machine = Machine::of(Variant::NestedSqlite);
+    machine.install();
+    let mut script =
+        "s() { snapper --no-dbus -c root \"$@\"; }; echo mine > /etc/mine\n".to_owned();
+    for point in [
+        "nesting-noted",
+        "etc-unsealed",
+        "nested-etc",
+        "nested-syncpoint",
+        "etc-sealed",
+    ] {
+        script += &format!(
+            "n=$(TU_FAILPOINTS={point}=kill s create --print-number) || exit 90; ls /.snapshots/$n/.transactional-update-etc || exit 91
+             transactional-update recover || exit 92; ls -A /.snapshots/$n | xargs; p=/.snapshots/$n/snapshot; btrfs property get -ts $p ro
+             cat $p/etc/mine $p/etc/etc.syncpoint/mine $p/etc/etc.syncpoint/transactional-update.comparewith; s delete $n || exit 93\n"
+        );
+    }
+    let ran = machine.boot(&script).succeeds();
+    let one =
+        "/.snapshots/2/.transactional-update-etc\ninfo.xml snapshot\nro=true\nmine\nmine\n1\n";
+    assert_eq!(ran.stdout, one.repeat(5), "{ran}");
+    machine.holds(&[1], 1);
+}
