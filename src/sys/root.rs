@@ -17,6 +17,8 @@ pub(crate) const FIRST_MOUNT_NAMESPACE: &str = "/proc/1/ns/mnt";
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Seconds since the kernel started (proc_uptime(5)).
 pub(crate) const UPTIME: &str = "/proc/uptime";
+/// What runs since the boot; made anew at each (file-hierarchy(7)).
+pub(crate) const RUN: &str = "/run";
 /// Directory of processes (proc(5)).
 pub(crate) const PROC: &str = "/proc";
 /// This very program, also after its file was replaced (proc_pid_exe(5)).

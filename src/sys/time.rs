@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::owner;
-use super::root::UPTIME;
+use super::root::{RUN, UPTIME};
 
 /// `YYYY-MM-DD HH:MM:SS` in UTC for `time`; times before 1970 give the start of 1970.
 #[must_use]
@@ -20,14 +20,17 @@ pub fn utc(time: SystemTime) -> String {
 }
 
 /// When this system was booted: when its first process started, which in a container is later than the kernel
-/// did (proc_uptime(5)); by the clock as it goes now. `None` where /proc does not tell.
+/// did (proc_uptime(5)); by the clock as it goes now, or by the one that went then, whichever is earlier: a clock that
+/// was set since makes nothing older than the boot that is not. `None` where /proc does not tell.
 #[must_use]
 pub fn booted() -> Option<SystemTime> {
     let uptime = std::fs::read_to_string(UPTIME).ok()?;
     let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
     let first = owner::start_time(1)? as f64 / TICKS;
     let age = Duration::try_from_secs_f64((uptime - first).max(0.0)).ok()?;
-    SystemTime::now().checked_sub(age)
+    let by_now = SystemTime::now().checked_sub(age)?;
+    let by_then = std::fs::metadata(RUN).and_then(|run| run.created());
+    Some(by_then.map_or(by_now, |then| by_now.min(then)))
 }
 
 /// Clock ticks of a second in what /proc tells (USER_HZ).

@@ -17,6 +17,7 @@ mod root_apply;
 mod root_boot;
 mod root_chain;
 mod root_cleanup;
+mod root_clock;
 mod root_disk;
 mod root_environment;
 mod root_etc;
