@@ -34,9 +34,7 @@ fn reckoned() -> Option<SystemTime> {
     let uptime: f64 = uptime.split_ascii_whitespace().next()?.parse().ok()?;
     let first = owner::start_time(1)? as f64 / TICKS;
     let age = Duration::try_from_secs_f64((uptime - first).max(0.0)).ok()?;
-    let by_now = SystemTime::now().checked_sub(age)?;
-    let by_then = std::fs::metadata(RUN).and_then(|run| run.created());
-    Some(by_then.map_or(by_now, |then| by_now.min(then)))
+    SystemTime::now().checked_sub(age)
 }
 
 /// Clock ticks of a second in what /proc tells (USER_HZ).
