@@ -181,12 +181,13 @@ const UNITS: &[(&str, &str)] = &[
     ),
     (
         "transactional-update-recover.service",
-        "Finishes or undoes at boot what a transaction that was cut off by a crash or by loss of power left. Whoever changes something does \
-         that first, too, so without it the leftovers stay until then. To be enabled everywhere.",
+        "Finishes or undoes at boot what a command that was cut off by a crash or by loss of power left: snapshots, a switch, \
+         boot entries, notes for other programs. It does not wait for the boot to succeed. Whoever changes something does that \
+         first, too; without the unit the leftovers stay until then. To be enabled everywhere.",
     ),
     (
         "transactional-update-boot.service",
-        "Notes after a boot that the snapshot boots. To be enabled everywhere.",
+        "Notes after a boot that the snapshot boots, and recovers before. To be enabled everywhere.",
     ),
     (
         "prepare-nextroot-for-softreboot.service",
@@ -220,7 +221,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "/var/lib/transactional-update/history.jsonl",
-        "One JSON object for each change: when, what, and what came of it.",
+        "One JSON object for each change: when, what, and what came of it; recovered is a change of what boots next by a \
+         command that was cut off.",
     ),
     (
         "/var/lib/misc/transactional-update.state",
@@ -229,6 +231,11 @@ const FILES: &[(&str, &str)] = &[
     (
         "/run/reboot-needed",
         "How the system has to be restarted for what waits: soft-reboot, kexec or reboot.",
+    ),
+    (
+        "/run/transactional-update.mounts",
+        "What is being mounted in the running system, while apply or a soft-reboot is prepared. When it is left behind, the next \
+         command takes away what is mounted only in part, or finishes it.",
     ),
 ];
 
