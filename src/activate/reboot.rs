@@ -2,6 +2,7 @@
 //!
 //! The methods and the programs they call are those of transactional-update 6.1.
 
+use std::fs::File;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -9,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use super::kexec;
 use crate::config::{Config, RebootMethod};
 use crate::sys::cmd::Argv;
+use crate::sys::out;
 use crate::sys::tool::{Tool, ToolError};
-use crate::sys::{fs, out};
 use crate::transaction::{self, Restart, System};
 
 /// Time for a program to hand the wish over; none of them waits for the reboot itself.
@@ -77,8 +78,9 @@ pub fn reboot(system: &System, method: RebootMethod) -> Result<()> {
         }
         Way::Kured => {
             let file = system.root.join(KURED);
-            fs::replace(&file, b"")
-                .with_context(|| format!("making {} for kured", file.display()))?;
+            // empty, so that it is there as a whole at once
+            let made = File::options().create(true).append(true).open(&file);
+            made.with_context(|| format!("making {} for kured", file.display()))?;
             out::say("kured was told that a reboot is needed.");
             Ok(())
         }

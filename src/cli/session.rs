@@ -189,24 +189,7 @@ impl Session {
         };
         match ended {
             Ok((Some(published), _)) => {
-                record(Record {
-                    result: "published",
-                    snapshot: Some(published.id.number()),
-                    base: Some(published.base.number()),
-                    ..entry
-                });
-                ask_for_restart(system, published.restart)
-                    .unwrap_or_else(transaction::unknown_reboot);
-                let change = StateChange::Published(published.id, published.restart);
-                transaction::keep_state(system, change);
-                system.forget_switch(lock, published.id);
-                tell(system, &published);
-                if let Some(complaint) = published.complaint {
-                    out::warn(format_args!(
-                        "{complaint}; snapshot {} is the next system all the same",
-                        published.id
-                    ));
-                }
+                self.published(system, lock, published, entry);
                 Ok(Ended::Published)
             }
             Ok((None, ended)) => {
@@ -228,6 +211,27 @@ impl Session {
                 });
                 Err(e)
             }
+        }
+    }
+
+    /// Tells and records that a snapshot is the next system.
+    fn published(&self, system: &System, lock: &WriteLock, done: Published, entry: Record<'_>) {
+        let record = Record {
+            result: "published",
+            snapshot: Some(done.id.number()),
+            base: Some(done.base.number()),
+            ..entry
+        };
+        record.append(system).unwrap_or_else(transaction::gap);
+        ask_for_restart(system, done.restart).unwrap_or_else(transaction::unknown_reboot);
+        transaction::keep_state(system, StateChange::Published(done.id, done.restart));
+        system.forget_switch(lock, done.id);
+        tell(system, &done);
+        if let Some(complaint) = done.complaint {
+            out::warn(format_args!(
+                "{complaint}; snapshot {} is the next system all the same",
+                done.id
+            ));
         }
     }
 
