@@ -1,9 +1,13 @@
 //! Deleting snapshots, so that what is left of a deletion that was cut off says whose it is at every moment.
 //!
-//! The order: the mark in info.xml, durably; the subvolumes, innermost first; what others keep for the snapshot; its
+//! The order: the mark in info.xml, committed; the subvolumes, innermost first; what others keep for the snapshot; its
 //! number; info.xml. All but the first are changes of one file system that nobody waits for: a power cut takes any
-//! number of the last ones back, never one in the middle. btrfs sees to that also where somebody else's fsync(2) writes
-//! a part of them, since it then commits everything that came before.
+//! number of the last ones back, never one in the middle.
+//!
+//! The commit is what makes that so. What fsync(2) wrote of a directory since the last commit lies in btrfs's log, and
+//! Linux 6.18 goes on to note there what leaves the directory, but not that a subvolume in it was deleted: after a cut
+//! the snapshot was there without its info.xml, and where the directory was renamed as well, the log could not be
+//! replayed, and the file system did not mount at all. A committed directory is in no log.
 
 use std::ffi::OsString;
 use std::fs;
@@ -75,6 +79,7 @@ impl Store {
         let keeps_number = self.mark_unfinished(lock, id, keeps_number);
         let doing = || format!("deleting snapshot {id}");
         failpoint::hit("delete-marked").doing(doing)?;
+        self.commit()?;
         let parent = beneath::open_root(&self.dir(id)).doing(doing)?;
         // what never came to be was not told of, either
         let is_there = beneath::stat_at(&parent, SUBVOLUME.as_ref()).is_ok();
