@@ -50,6 +50,10 @@ pub fn cleanup(system: &System, lock: &WriteLock) -> Result<Cleaned> {
             .modify(lock, deletable.id(), deletable.info())?;
         failpoint::hit("cleanup-marked")?;
     }
+    if !plan.is_empty() {
+        // snapper deletes next, and a mark that lies in btrfs's log comes apart from its snapshot in a power cut
+        system.store.commit()?;
+    }
     Ok(Cleaned::Marked(plan))
 }
 
