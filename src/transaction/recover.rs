@@ -16,8 +16,14 @@ pub fn recover(
     inventory: &mut Inventory,
 ) -> Result<(), Failure> {
     let store = &system.store;
+    let is_noted = |s: &Snapshot| [key::UNPROVED, key::UNTOLD].map(|k| s.userdata(k)) != [None; 2];
+    let had_notes = inventory.snapshots.values().any(is_noted);
     switch::finish(system, lock, inventory);
     untold::tell(system, lock, inventory);
+    if had_notes {
+        // as after the marks of a clean-up: somebody may delete these snapshots next
+        store.commit()?;
+    }
     live::finish(system, lock, inventory);
     etc::finish_nesting(system, inventory);
     if let Some(dir) = store.remove_unborn(lock)? {
