@@ -88,7 +88,11 @@ impl Machine {
 
     /// A machine with a disk of `size` (as `600M`).
     pub(crate) fn with_disk(size: &str) -> Machine {
-        Machine::from_template(&[Variant::usual().name(), size])
+        Machine::of_size(Variant::usual(), size)
+    }
+
+    pub(crate) fn of_size(variant: Variant, size: &str) -> Machine {
+        Machine::from_template(&[variant.name(), size])
     }
 
     fn from_template(args: &[&str]) -> Machine {

@@ -24,6 +24,7 @@ mod root_etc;
 mod root_etc_plain;
 mod root_etc_power;
 mod root_etc_snapper;
+mod root_faults;
 mod root_install;
 mod root_lock;
 mod root_log;

@@ -195,19 +195,29 @@ fn going_back_on_a_read_only_file_system_changes_nothing_and_says_so() {
 }
 
 /// A disk on which writes to some sectors fail; gone when dropped.
-struct BadDisk {
+pub(crate) struct BadDisk {
     dir: PathBuf,
-    export: PathBuf,
+    pub(crate) export: PathBuf,
 }
 
 impl BadDisk {
     fn new(machine: &Machine, sectors: impl IntoIterator<Item = u64>) -> BadDisk {
+        BadDisk::failing(machine, sectors, "write")
+    }
+
+    /// `errors`: `write`, `once` (the first write) or `read`.
+    pub(crate) fn failing(
+        machine: &Machine,
+        sectors: impl IntoIterator<Item = u64>,
+        errors: &str,
+    ) -> BadDisk {
         let dir = machine.dir().join("eio");
         let list: Vec<String> = sectors.into_iter().map(|s| format!("{s}\n")).collect();
         let file = machine.dir().join("sectors");
         fs::write(&file, list.concat()).unwrap();
         let out = command(fixture("disk.sh"))
             .args(["start", "errors"])
+            .env("DISK_ERRORS", errors)
             .arg(machine.image())
             .arg(&dir)
             .stdin(fs::File::open(file).unwrap())
@@ -226,11 +236,11 @@ impl Drop for BadDisk {
     }
 }
 
-/// The sectors of the data of `file` in snapshot 2, one for each 64 KiB.
-fn sectors_of(machine: &Machine, file: &str) -> Vec<u64> {
+/// The sectors of the data of `file` in a snapshot, one for each 64 KiB.
+pub(crate) fn sectors_of(machine: &Machine, snapshot: u32, file: &str) -> Vec<u64> {
     let ran = machine
         .outside(&format!(
-            "filefrag -v $FX_ROOT/.snapshots/2/snapshot/{file}"
+            "filefrag -v $FX_ROOT/.snapshots/{snapshot}/snapshot/{file}"
         ))
         .succeeds();
     // "   0:        0..    8191:     290688..    298879:   8192:   last,eof", in blocks
@@ -276,7 +286,7 @@ fn data_cannot_be_written(prepare: &dyn Fn(&Machine), words: &str, file: &str) {
     let good = Machine::new();
     prepare(&good);
     good.tu(words).succeeds();
-    let sectors = sectors_of(&good, file);
+    let sectors = sectors_of(&good, 2, file);
     let machine = Machine::new();
     prepare(&machine);
     let bad = BadDisk::new(&machine, sectors);
