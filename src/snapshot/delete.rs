@@ -1,13 +1,14 @@
 //! Deleting snapshots, so that what is left of a deletion that was cut off says whose it is at every moment.
 //!
-//! The order: the mark in info.xml, committed; the subvolumes, innermost first; what others keep for the snapshot; its
-//! number; info.xml. All but the first are changes of one file system that nobody waits for: a power cut takes any
-//! number of the last ones back, never one in the middle.
+//! The order: the mark in info.xml, committed; the subvolumes, innermost first, committed; what others keep for the
+//! snapshot; its number; info.xml. For the last ones nobody waits: a power cut takes any number of them back, beginning
+//! with the last, never one in the middle.
 //!
-//! The commit is what makes that so. What fsync(2) wrote of a directory since the last commit lies in btrfs's log, and
+//! The first commit is what makes that so. What fsync(2) wrote of a directory since the last commit lies in btrfs's log, and
 //! Linux 6.18 goes on to note there what leaves the directory, but not that a subvolume in it was deleted: after a cut
 //! the snapshot was there without its info.xml, and where the directory was renamed as well, the log could not be
-//! replayed, and the file system did not mount at all. A committed directory is in no log.
+//! replayed, and the file system did not mount at all. A committed directory is in no log. The second commit is for
+//! the directory of all snapshots, where other programs write as well.
 
 use std::ffi::OsString;
 use std::fs;
@@ -91,6 +92,8 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             other => other.doing(doing)?,
         }
+        // whoever else syncs something in the directory above just now may have it in the log
+        self.commit()?;
         failpoint::hit("deleted-subvolume").doing(doing)?;
         if is_there {
             self.plugins.after(Event::Delete, id);
