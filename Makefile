@@ -42,6 +42,7 @@ proof:
 	@tests/proof/etc-in-initrd.sh target/release
 	@CARGO="$(CARGO)" tests/proof/etc-as-subvolume.sh
 	@CARGO="$(CARGO)" tests/proof/soak.sh
+	@CARGO="$(CARGO)" tests/proof/power-cut.sh
 
 bench: root build
 	@benches/side-by-side.sh target/release/$(PROGRAM)

@@ -17,6 +17,11 @@
 //! - [`report`]: status and list
 //! - [`cli`]: arguments, exit codes, words, progress; one file per command
 
+#[cfg(all(feature = "publish-early", not(debug_assertions)))]
+compile_error!(
+    "publish-early is a mistake on purpose, for tests of power cuts; it is never shipped"
+);
+
 pub mod activate;
 pub mod boot;
 pub mod cli;

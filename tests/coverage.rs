@@ -84,11 +84,12 @@ fn rows() -> (Vec<Row>, Vec<String>) {
     (rows, wrong)
 }
 
-/// The file that holds the test `path::name` (`src/…` from the top, else in tests/it), and the test's name.
+/// The file that holds the test `path::name` (`src/…` from the top, `powercut/…` in tests, else in tests/it), and the test's name.
 fn locate(test: &str) -> Option<(PathBuf, &str)> {
     let (path, name) = test.rsplit_once("::")?;
     let file = match path.strip_prefix("src/") {
         Some(_) => here(path.strip_suffix(".rs").unwrap_or(path)).with_extension("rs"),
+        None if path.starts_with("powercut/") => here("tests").join(path).with_extension("rs"),
         None => here("tests/it").join(path).with_extension("rs"),
     };
     Some((file, name))
@@ -111,8 +112,11 @@ fn every_integration_test_is_there_for_a_row() {
     let (rows, _) = rows();
     let named: BTreeSet<&str> = rows.iter().map(|r| r.test.as_str()).collect();
     let mut missing = Vec::new();
-    for file in files(&here("tests/it"), "rs") {
-        let module = file.file_stem().expect("a file").display();
+    let (it, powercut) = (here("tests/it"), here("tests/powercut"));
+    let all = [("", it), ("powercut/", powercut)];
+    let all = all.map(|(prefix, dir)| files(&dir, "rs").into_iter().map(move |f| (prefix, f)));
+    for (prefix, file) in all.into_iter().flatten() {
+        let module = format!("{prefix}{}", file.file_stem().expect("a file").display());
         let tests = tests_of(&file);
         let tests = tests.iter().map(|name| format!("{module}::{name}"));
         missing.extend(tests.filter(|test| !named.contains(test.as_str())));

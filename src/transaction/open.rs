@@ -110,6 +110,8 @@ impl<'s> Open<'s> {
                 let syncpoint = etc::syncpoint(system, base.id, inventory.current)?;
                 system.store.create(lock, id, base.id, syncpoint)?;
                 etc::catch_up(system, id, base.id, syncpoint)?;
+                #[cfg(feature = "publish-early")]
+                system.switch_to(lock, id)?;
                 Ok(failpoint::hit("created")?)
             });
         match created {

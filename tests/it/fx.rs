@@ -15,7 +15,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update");
 /// The other program, beside it.
 const TUKIT: &str = env!("CARGO_BIN_EXE_tukit");
 /// What an initrd runs before a new snapshot boots for the first time.
-const MERGE: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc-state");
+pub(crate) const MERGE: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc-state");
 /// Where a booted machine sees it; also in PATH there as `transactional-update`.
 const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
 
