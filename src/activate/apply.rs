@@ -56,7 +56,7 @@ pub fn apply(system: &System, lock: &WriteLock) -> Result<Option<SnapshotId>> {
     }
     merge(system, next)?;
     system.note_mounting(lock, Mounting::Apply, next)?;
-    if let Err(e) = switch(system, next, layout == EtcLayout::Nested) {
+    if let Err(e) = switch(system, lock, next, layout == EtcLayout::Nested) {
         return Err(undone(system, lock, e));
     }
     failpoint::hit("apply-switched")?;
@@ -127,7 +127,7 @@ impl Drop for Made {
     }
 }
 
-fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
+fn switch(system: &System, lock: &WriteLock, id: SnapshotId, nested_etc: bool) -> Result<()> {
     let mounts = mount::mounts().context("reading what is mounted")?;
     let root = beneath::open_root(system.root.path())?;
     let snapshot = system.store.open_snapshot(id)?;
@@ -152,6 +152,8 @@ fn switch(system: &System, id: SnapshotId, nested_etc: bool) -> Result<()> {
         }
         failpoint::hit("apply-mounted").with_context(doing)?;
     }
+    // until here it is undone: /usr alone does not tell that what belongs below it is there again
+    system.note_mounting(lock, Mounting::Applied, id)?;
     made.keep();
     Ok(())
 }

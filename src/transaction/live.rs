@@ -27,13 +27,18 @@ pub const NEXT_ROOT: &str = "run/nextroot";
 pub enum Mounting {
     /// Parts of a snapshot over those of the running system.
     Apply,
+    /// The same, and all of it is there.
+    Applied,
     /// A snapshot for a soft-reboot.
     NextRoot,
 }
 
 impl Mounting {
-    const NAMES: [(&str, Mounting); 2] =
-        [("apply", Mounting::Apply), ("nextroot", Mounting::NextRoot)];
+    const NAMES: [(&str, Mounting); 3] = [
+        ("apply", Mounting::Apply),
+        ("applied", Mounting::Applied),
+        ("nextroot", Mounting::NextRoot),
+    ];
 }
 
 impl System {
@@ -89,45 +94,50 @@ fn parse(note: &str) -> Option<(Mounting, SnapshotId)> {
 
 /// Takes away what a process that was cut off mounted in the running system only in part, or does what was left to do.
 /// What stays undone is told, and is done by the next command.
-pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &Inventory) {
-    let finished = || {
-        // elsewhere the mounts of the system cannot be changed: a service may have its own
-        if !system.root.is_live() || !mount::is_namespace_of_system()? {
-            return Ok(());
-        }
-        let Some((what, id)) = system.noted_mounting()? else {
-            return Ok(());
-        };
-        match what {
-            Mounting::Apply if inventory.current == Some(id) => {
-                etc::merge(system, id)?;
-                etc::forget(system, id)?;
-                out::say(format_args!(
-                    "Snapshot {id} is the current system: a switch to it that was cut off is complete."
-                ));
-            }
-            Mounting::Apply => {
-                for name in APPLIED.iter().rev() {
-                    take_away(&system.root.join(name), |m| shows(m, id, name))?;
-                }
-                out::say(format_args!(
-                    "A switch to snapshot {id} that was cut off is undone."
-                ));
-            }
-            Mounting::NextRoot => {
-                take_away(&system.root.join(NEXT_ROOT), |_| true)?;
-                out::say(format_args!(
-                    "Snapshot {id}, which was mounted for a soft-reboot only in part, is mounted no more."
-                ));
-            }
-        }
-        system.forget_mounting(lock)
-    };
-    if let Err(e) = finished() {
+pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &mut Inventory) {
+    if let Err(e) = finished(system, lock, inventory) {
         out::warn(format_args!(
             "what was mounted in the running system only in part stays, reboot soon: {e:#}"
         ));
     }
+}
+
+fn finished(system: &System, lock: &WriteLock, inventory: &mut Inventory) -> Result<()> {
+    // elsewhere the mounts of the system cannot be changed: a service may have its own
+    if !system.root.is_live() || !mount::is_namespace_of_system()? {
+        return Ok(());
+    }
+    let Some((what, id)) = system.noted_mounting()? else {
+        return Ok(());
+    };
+    match what {
+        Mounting::Applied if inventory.current == Some(id) => {
+            etc::merge(system, id)?;
+            etc::forget(system, id)?;
+            out::say(format_args!(
+                "Snapshot {id} is the current system: a switch to it that was cut off is complete."
+            ));
+        }
+        Mounting::Apply | Mounting::Applied => {
+            for name in APPLIED.iter().rev() {
+                take_away(&system.root.join(name), |m| shows(m, id, name))?;
+            }
+            // /usr was there, but not all that belongs below it
+            if inventory.current == Some(id) {
+                *inventory = system.store.inventory()?;
+            }
+            out::say(format_args!(
+                "A switch to snapshot {id} that was cut off is undone."
+            ));
+        }
+        Mounting::NextRoot => {
+            take_away(&system.root.join(NEXT_ROOT), |_| true)?;
+            out::say(format_args!(
+                "Snapshot {id}, which was mounted for a soft-reboot only in part, is mounted no more."
+            ));
+        }
+    }
+    system.forget_mounting(lock)
 }
 
 /// Takes away the mounts on `point` from the topmost one on, as long as they are `ours`.
@@ -164,6 +174,7 @@ mod tests {
     fn a_note_is_read_as_it_was_written_and_nothing_else_is() {
         let id = SnapshotId::new(12).unwrap();
         assert_eq!(parse("apply 12\n"), Some((Mounting::Apply, id)));
+        assert_eq!(parse("applied 12\n"), Some((Mounting::Applied, id)));
         assert_eq!(parse("nextroot 12\n"), Some((Mounting::NextRoot, id)));
         for wrong in ["", "apply", "apply 0", "apply x", "other 1", "apply 1 2"] {
             assert_eq!(parse(wrong), None, "{wrong}");

@@ -245,7 +245,13 @@ fn a_failed_run_whose_keeping_dies_is_removed_until_it_is_kept() {
 fn half_a_switch_of_the_running_system_is_undone_and_a_whole_one_finished() {
     let look = "look() { for d in boot etc usr; do stat -c %d:%i /$d; done | xargs; findmnt -rn -o TARGET,FSROOT | grep -E '^/(boot|etc|usr)' | md5sum; }";
     for variant in [Variant::RoSqlite, Variant::NestedSqlite] {
-        for point in ["mounting-noted", "apply-bound@1", "apply-mounted@2"] {
+        for point in [
+            "mounting-noted@1",
+            "apply-bound@1",
+            "apply-mounted@2",
+            "apply-bound@3",
+            "apply-mounted@3",
+        ] {
             let machine = Machine::of(variant);
             machine
                 .boot(&format!(
