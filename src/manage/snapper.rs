@@ -46,7 +46,10 @@ pub fn etc_of_deleted(system: &System, id: SnapshotId) -> Result<()> {
             others.join(", ")
         );
     }
-    Ok(system.store.unnest_etc(&lock, id)?)
+    system.store.unnest_etc(&lock, id)?;
+    // snapper takes away what it knows, and then the directory, which must be empty
+    system.store.remove_temporaries_of(&lock, id)?;
+    Ok(system.store.forget_nesting(&lock, id)?)
 }
 
 fn subvolume(inventory: &Inventory, id: SnapshotId) -> Result<&Snapshot> {

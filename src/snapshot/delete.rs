@@ -21,7 +21,7 @@ use super::nested::NESTING;
 use super::store::{INFO, SUBVOLUME, UNBORN};
 use super::{Event, Inventory, Metadata, SnapshotId, Store, btrfs, key};
 use crate::sys::fs::is_temporary;
-use crate::sys::lock::WriteLock;
+use crate::sys::lock::{LockError, WriteLock};
 use crate::sys::{Doing, Failure, beneath, failpoint, out};
 
 impl Store {
@@ -198,8 +198,8 @@ impl Store {
         Ok(Some(path))
     }
 
-    /// Removes the temporary files that writes of metadata which were cut off left beside it. A directory that cannot
-    /// be read has none.
+    /// Removes the temporary files that writes of metadata which were cut off left beside it. Where snapper's plugin is at
+    /// work they are its own. A directory that cannot be read has none.
     ///
     /// # Errors
     /// When one cannot be removed.
@@ -209,14 +209,39 @@ impl Store {
         inventory: &Inventory,
     ) -> Result<(), Failure> {
         for id in inventory.snapshots.keys() {
-            let dir = PathBuf::from(id.to_string());
-            let names = beneath::names_below(&self.fd, &dir).unwrap_or_default();
-            for name in names.iter().filter(|n| is_temporary(&n.to_string_lossy())) {
-                let doing = || format!("removing {}", self.dir(*id).join(name).display());
-                beneath::remove(&self.fd, &dir.join(name)).doing(doing)?;
-                failpoint::hit("temporary-removed").doing(doing)?;
+            if self.temporaries(*id).is_empty() {
+                continue;
+            }
+            match WriteLock::directory(&self.dir(*id)) {
+                Err(LockError::Held(..)) => {}
+                other => {
+                    let lock = other.map_err(io::Error::other);
+                    let doing = || format!("removing temporary files of snapshot {id}");
+                    self.remove_temporaries_of(&lock.doing(doing)?, *id)?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// The same beside snapshot `id`, with the right to change that one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove_temporaries_of(&self, _lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
+        for name in self.temporaries(id) {
+            let doing = || format!("removing {}", self.dir(id).join(&name).display());
+            let path = PathBuf::from(id.to_string()).join(&name);
+            beneath::remove(&self.fd, &path).doing(doing)?;
+            failpoint::hit("temporary-removed").doing(doing)?;
+        }
+        Ok(())
+    }
+
+    fn temporaries(&self, id: SnapshotId) -> Vec<OsString> {
+        let names = beneath::names_below(&self.fd, Path::new(&id.to_string()));
+        let mut names = names.unwrap_or_default();
+        names.retain(|n| is_temporary(&n.to_string_lossy()));
+        names
     }
 }

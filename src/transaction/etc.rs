@@ -113,6 +113,9 @@ pub(super) fn finish_nesting(system: &System, inventory: &Inventory) {
             Err(LockError::Held(..)) => return Ok(()),
             other => other?,
         };
+        if store.nesting_noted(id)?.is_none() {
+            return Ok(()); // it has ended just now
+        }
         let in_use = [inventory.booted, inventory.current, inventory.default].contains(&Some(id));
         let snapshot = inventory.get(id).filter(|s| s.subvolume.is_some());
         if in_use || snapshot.is_none_or(Snapshot::in_progress) {

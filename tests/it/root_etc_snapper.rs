@@ -89,6 +89,30 @@ fn the_plugin_starts_nothing_for_other_stages_subvolumes_and_callers() {
 }
 
 #[test]
+fn snapper_deletes_a_snapshot_whose_etc_was_cut_off_and_leaves_no_number() {
+    let machine = machine();
+    let script = "for p in replace-written nesting-noted nested-etc etc-sealed; do n=$(TU_FAILPOINTS=$p=kill s create --print-number); [ $n = 2 ] || exit 90
+         ls -A /.snapshots/2 | grep -q transactional-update || exit 91; s delete 2 || exit 92; ls -A /.snapshots | xargs; done";
+    let ran = boot(&machine, script).succeeds();
+    assert_eq!(ran.stdout, "1\n".repeat(4), "{ran}");
+    machine.holds(&[1], 1);
+}
+
+#[test]
+fn recovery_leaves_a_snapshot_alone_that_snappers_plugin_is_at_work_on() {
+    let machine = machine();
+    let script = "echo mine > /etc/mine
+         for p in replace-written nesting-noted nested-etc etc-sealed; do rm -f /run/reached /run/go
+         TU_FAILPOINTS=$p=touch:/run/reached,$p=wait:/run/go s create & until [ -e /run/reached ]; do sleep .02; done
+         tu recover || exit 90; touch /run/go; wait $! || exit 91; cat /.snapshots/2/snapshot/etc/mine
+         ls -A /.snapshots/2 | xargs; s delete 2 || exit 92; done";
+    let ran = boot(&machine, script).succeeds();
+    let one = "mine\ninfo.xml snapshot\n";
+    assert_eq!(ran.stdout, one.repeat(4), "{ran}");
+    machine.holds(&[1], 1);
+}
+
+#[test]
 fn where_the_root_is_no_snapshot_the_plugin_is_silent() {
     let machine = machine();
     let script = "mkdir -p /run/fs /run/img; truncate -s 200M /run/img/x; mkfs.btrfs -q /run/img/x; mount -o loop /run/img/x /run/fs; cd /run/fs
