@@ -163,13 +163,20 @@ impl Store {
         }
     }
 
-    /// What [`Store::nest_etc_in_sealed`] began has ended.
+    /// What [`Store::nest_etc_in_sealed`] began has ended, and is on disk: a note that came back would let recovery
+    /// replace what the snapshot has by what its source has then.
     ///
     /// # Errors
     /// When the note cannot be removed.
     pub fn forget_nesting(&self, _lock: &WriteLock, id: SnapshotId) -> Result<(), Failure> {
+        if self.nesting_noted(id)?.is_none() {
+            return Ok(());
+        }
         let note = PathBuf::from(id.to_string()).join(NESTING);
-        beneath::remove(self.fd(), &note).doing(|| format!("removing {} of snapshot {id}", NESTING))
+        beneath::remove(self.fd(), &note)
+            .doing(|| format!("removing {} of snapshot {id}", NESTING))?;
+        failpoint::hit("nesting-forgotten").doing(|| format!("giving snapshot {id} its etc"))?;
+        self.commit()
     }
 
     /// Gives the new snapshot `id` the nested /etc of its base, when that has one, with a syncpoint.

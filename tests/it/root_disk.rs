@@ -421,6 +421,7 @@ const ELSEWHERE: &[&str] = &[
     "etc-sealed",
     "etc-unsealed",
     "nesting-noted",
+    "nesting-forgotten",
     "file-edited",
     "kernels-added",
     "loader-updated",

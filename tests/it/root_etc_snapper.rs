@@ -1,6 +1,8 @@
 //! snapper on a system whose /etc is a subvolume: it makes and deletes snapshots with the help of our plugin.
 
-use crate::fx::{Machine, Ran, Variant};
+use std::io::{BufRead, BufReader};
+
+use crate::fx::{Machine, Ran, Variant, command};
 
 /// With the plugin where snapper looks for it.
 fn machine() -> Machine {
@@ -102,14 +104,39 @@ fn snapper_deletes_a_snapshot_whose_etc_was_cut_off_and_leaves_no_number() {
 fn recovery_leaves_a_snapshot_alone_that_snappers_plugin_is_at_work_on() {
     let machine = machine();
     let script = "echo mine > /etc/mine
-         for p in replace-written nesting-noted nested-etc etc-sealed; do rm -f /run/reached /run/go
+         for p in replace-written nesting-noted nested-etc etc-sealed nesting-forgotten; do rm -f /run/reached /run/go
          TU_FAILPOINTS=$p=touch:/run/reached,$p=wait:/run/go s create & until [ -e /run/reached ]; do sleep .02; done
          tu recover || exit 90; touch /run/go; wait $! || exit 91; cat /.snapshots/2/snapshot/etc/mine
          ls -A /.snapshots/2 | xargs; s delete 2 || exit 92; done";
     let ran = boot(&machine, script).succeeds();
     let one = "mine\ninfo.xml snapshot\n";
-    assert_eq!(ran.stdout, one.repeat(4), "{ran}");
+    assert_eq!(ran.stdout, one.repeat(5), "{ran}");
     machine.holds(&[1], 1);
+}
+
+#[test]
+fn a_power_cut_after_snapper_made_a_snapshot_leaves_the_etc_that_it_has() {
+    let machine = machine();
+    let mut child = machine.start(
+        "echo mine > /etc/mine; snapper --no-dbus -c root create || exit 90
+         echo later > /etc/mine; sync /etc/mine; echo made; read _",
+    );
+    let mut line = String::new();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    stdout.read_line(&mut line).unwrap();
+    // what is on the disk at this moment
+    let cut = machine.dir().join("cut");
+    let mut copy = command("cp");
+    copy.args(["--sparse=always".as_ref(), machine.image(), &cut]);
+    assert!(copy.status().unwrap().success());
+    drop(child.stdin.take());
+    assert_eq!(
+        (child.wait().unwrap().code(), line.as_str()),
+        (Some(1), "made\n")
+    );
+    let look = "transactional-update recover; cat /.snapshots/2/snapshot/etc/mine /etc/mine";
+    let ran = machine.boot_on(&cut, look).succeeds();
+    assert_eq!(ran.stdout, "mine\nlater\n", "{ran}");
 }
 
 #[test]
