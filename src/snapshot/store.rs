@@ -316,6 +316,17 @@ impl Store {
             .doing(|| format!("writing {}", self.dir(id).join(INFO).display()))
     }
 
+    /// Writes the metadata of a snapshot without a note that does no harm when a power cut brings it back: on disk at
+    /// some later time.
+    ///
+    /// # Errors
+    /// When it cannot be written; the old metadata is there then.
+    pub fn drop_note(&self, _lock: &WriteLock, id: SnapshotId, info: &Info) -> Result<(), Failure> {
+        let path = self.dir(id).join(INFO);
+        crate::sys::fs::replace_some_time(&path, info.to_xml().as_bytes())
+            .doing(|| format!("writing {}", path.display()))
+    }
+
     /// Writes the metadata of a snapshot as [`Store::write_info`] does, and tells snapper's plugins that it was
     /// modified.
     ///

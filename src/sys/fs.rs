@@ -37,6 +37,16 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The first step that failed; the old content is still there then.
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_some_time(path, bytes)?;
+    sync_dir(path.parent().unwrap_or(Path::new("")))
+}
+
+/// As [`replace`], but after a power cut the old content may be there again; still never a part. For what does no harm
+/// when it comes back.
+///
+/// # Errors
+/// As there.
+pub fn replace_some_time(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
         return Err(io::Error::from(io::ErrorKind::InvalidFilename));
     };
@@ -49,8 +59,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.as_file().sync_all()?;
     failpoint::hit("replace-written")?;
     file.persist(path).map_err(|e| e.error)?;
-    failpoint::hit("replace-renamed")?;
-    sync_dir(dir)
+    failpoint::hit("replace-renamed")
 }
 
 const TEMPORARY: &str = ".tu-new";

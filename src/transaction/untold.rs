@@ -30,9 +30,15 @@ impl System {
         let now = restart.map(|restart| restart.name().to_owned());
         info.userdata
             .extend(now.clone().map(|name| (key::UNTOLD.into(), name)));
-        if before != now
-            && let Err(e) = self.store.write_info(lock, id, &info)
-        {
+        if before == now {
+            return;
+        }
+        let written = match now {
+            Some(_) => self.store.write_info(lock, id, &info),
+            // nobody waits for it, and told twice is not told wrongly
+            None => self.store.drop_note(lock, id, &info),
+        };
+        if let Err(e) = written {
             out::warn(format_args!("{e}: {}", e.cause()));
         }
     }

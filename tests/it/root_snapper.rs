@@ -329,11 +329,11 @@ if [ "$(stat -c %i /etc)" = 256 ]; then
 else many -r /.snapshots/1/snapshot /.snapshots/{}/snapshot; fi
 "#;
 
-/// System calls of `status` or `list` from outside, one a line, and what it printed.
+/// System calls of a command from outside, one a line, and what it printed.
 fn traced(machine: &Machine, command: &str) -> (Vec<String>, String) {
     let file = machine.dir().join(format!("{command}.strace"));
     let script = format!(
-        "strace -f -qq -o {} \"$TU\" --root \"$FX_ROOT\" {command}",
+        "strace -f -qq -o '{}' \"$TU\" --root \"$FX_ROOT\" {command}",
         file.display()
     );
     let ran = machine.outside(&script).succeeds();
@@ -423,4 +423,20 @@ fn a_transaction_works_among_a_thousand_snapshots() {
         .boot("test -e /usr/new; transactional-update rollback last")
         .succeeds()
         .says("Snapshot 1 is the next system");
+}
+
+#[test]
+fn an_empty_transaction_waits_for_the_disk_nine_times() {
+    let machine = Machine::new();
+    machine.tu("run true").succeeds(); // the history is not new
+    let (calls, _) = traced(&machine, "run true");
+    let of = |names: &[&str]| {
+        let is_one = |c: &&String| names.iter().any(|n| c.contains(n));
+        calls.iter().filter(is_one).count()
+    };
+    // info.xml and its directory, before and after; the history; that the switch was told
+    assert_eq!(of(&["fsync(", "fdatasync("]), 6);
+    // the snapshot, what is in it, the switch
+    let commits = ["BTRFS_IOC_SNAP_CREATE_V2", "syncfs(", "BTRFS_IOC_WAIT_SYNC"];
+    assert_eq!(of(&commits), 3);
 }
