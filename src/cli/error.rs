@@ -41,6 +41,24 @@ pub(super) fn report(error: &Error) -> ExitCode {
         if !failure.hint.is_empty() {
             out::complaint(failure.hint);
         }
+    } else if let Some(hint) = error.chain().find_map(no_room) {
+        out::complaint(hint);
     }
     ExitCode::from(FAILED)
+}
+
+/// What to do when something failed since there was no room for it. `df` may show plenty: btrfs has room for data
+/// and room for its own metadata.
+fn no_room(cause: &(dyn std::error::Error + 'static)) -> Option<&'static str> {
+    match cause.downcast_ref::<io::Error>()?.kind() {
+        io::ErrorKind::StorageFull => Some(
+            "The file system is full, of data or of metadata (`btrfs filesystem usage` tells which). Delete old snapshots \
+             or other files and try again.",
+        ),
+        io::ErrorKind::QuotaExceeded => Some(
+            "The limit of a quota group is reached (`btrfs qgroup show -re` shows them). Delete old snapshots or raise \
+             the limit (`btrfs qgroup limit`) and try again.",
+        ),
+        _ => None,
+    }
 }

@@ -15,6 +15,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{RenameFlags, renameat2};
 
 use super::nested::NESTING;
@@ -37,7 +38,11 @@ impl Store {
         id: SnapshotId,
         forget: impl FnOnce(),
     ) -> Result<(), Failure> {
-        let others = self.not_understood(id)?;
+        let others = match self.not_understood(id) {
+            // the rest of a deletion that was cut off
+            Err(e) if e.cause().kind() == io::ErrorKind::NotFound => Vec::new(),
+            other => other?,
+        };
         if !others.is_empty() {
             let why = format!(
                 "it holds the subvolumes {}, which are not part of a system; delete them (btrfs subvolume delete) \
@@ -104,7 +109,8 @@ impl Store {
     }
 
     /// Removes info.xml and, unless it is kept, the directory of the number. An empty directory would say of nobody
-    /// that it is his, so the name goes first.
+    /// that it is his, so the name goes first, where there is space for that; else its description goes last, and a
+    /// death right after that leaves a number to which nothing belongs, which is in nobody's way.
     fn remove_description(
         &self,
         lock: &WriteLock,
@@ -117,18 +123,30 @@ impl Store {
             name == INFO || name == NESTING || is_temporary(&name.to_string_lossy())
         };
         let names = beneath::names_below(&self.fd, &dir).doing(doing)?;
-        let (own, others): (Vec<_>, Vec<_>) = names.into_iter().partition(is_own);
-        if keeps_number || !others.is_empty() {
-            for name in own {
-                beneath::remove(&self.fd, &dir.join(name)).doing(doing)?;
+        let (mut own, others): (Vec<_>, Vec<_>) = names.into_iter().partition(is_own);
+        let goes = !keeps_number && others.is_empty();
+        if goes {
+            self.remove_unborn(lock)?;
+            let flags = RenameFlags::RENAME_NOREPLACE;
+            match renameat2(&self.fd, &dir, &self.fd, UNBORN, flags) {
+                // btrfs has a reserve for what removes, but none for a rename
+                Err(Errno::ENOSPC | Errno::EDQUOT) => {}
+                other => {
+                    other.doing(doing)?;
+                    failpoint::hit("delete-unnumbered").doing(doing)?;
+                    return self.remove_unborn(lock).map(drop);
+                }
             }
-            return failpoint::hit("delete-undescribed").doing(doing);
         }
-        self.remove_unborn(lock)?;
-        let flags = RenameFlags::RENAME_NOREPLACE;
-        renameat2(&self.fd, &dir, &self.fd, UNBORN, flags).doing(doing)?;
-        failpoint::hit("delete-unnumbered").doing(doing)?;
-        self.remove_unborn(lock).map(drop)
+        own.sort_by_key(|name| name == INFO);
+        for name in own {
+            beneath::remove(&self.fd, &dir.join(name)).doing(doing)?;
+        }
+        failpoint::hit("delete-undescribed").doing(doing)?;
+        match goes {
+            true => beneath::remove(&self.fd, &dir).doing(doing),
+            false => Ok(()),
+        }
     }
 
     fn is_highest(&self, id: SnapshotId) -> Result<bool, Failure> {

@@ -5,7 +5,8 @@ use crate::snapshot::{Inventory, Snapshot, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, Failure, fs, out};
 
-/// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead.
+/// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead,
+/// and what is left of those whose deletion was cut off.
 /// Those of other programs, those that wait to be continued, and what cannot be understood stay.
 ///
 /// # Errors
@@ -40,18 +41,22 @@ pub fn recover(
     let dead: Vec<_> = inventory
         .snapshots
         .values()
-        .filter(|s| is_abandoned(s))
-        .map(|s| s.id)
+        .filter(|s| is_abandoned(s) || is_half_deleted(s))
+        .map(|s| (s.id, s.in_progress()))
         .collect();
     let mut failed = None;
-    for id in dead {
+    for (id, in_progress) in dead {
         if [inventory.default, inventory.booted, inventory.current].contains(&Some(id)) {
             out::warn(format_args!(
                 "snapshot {id} is marked as unfinished, but it is what boots; it stays"
             ));
             continue;
         }
-        match system.delete(lock, id) {
+        let deleted = match in_progress {
+            true => system.delete(lock, id),
+            false => system.retire(lock, id),
+        };
+        match deleted {
             Ok(()) => {
                 inventory.snapshots.remove(&id);
                 out::say(format_args!(
@@ -80,4 +85,10 @@ fn is_abandoned(snapshot: &Snapshot) -> bool {
     let is_dead = snapshot.owner().is_some_and(|owner| !owner.is_alive());
     let is_half_gone = snapshot.is_open() && snapshot.subvolume.is_none();
     snapshot.in_progress() && snapshot.userdata(key::KEPT).is_none() && (is_dead || is_half_gone)
+}
+
+/// Whether it was whole, and somebody began to delete it who did not come to its end and could not mark it, as on a
+/// full disk. One that another program just deletes is there for a moment only, and gone one way or the other.
+fn is_half_deleted(snapshot: &Snapshot) -> bool {
+    snapshot.subvolume.is_none() && snapshot.base().is_some() && !snapshot.in_progress()
 }

@@ -25,6 +25,7 @@ mod root_etc_plain;
 mod root_etc_power;
 mod root_etc_snapper;
 mod root_faults;
+mod root_full;
 mod root_install;
 mod root_lock;
 mod root_log;

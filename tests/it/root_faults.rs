@@ -5,7 +5,7 @@ use crate::root_disk::{BadDisk, sectors_of};
 
 /// `full_at POINT STATE WORDS…` does a command, of which the disk is full from a failpoint on; `STATE` makes what it
 /// works on. Then the default snapshot is 1 or, after success, `$NEW`; and recovery succeeds on the full disk.
-const FULL: &str = r#"
+pub(crate) const FULL: &str = r#"
 default() { btrfs subvolume get-default / | sed -E 's|.*snapshots/([0-9]+)/.*|\1|'; }
 reset() {
   btrfs subvolume set-default $(btrfs inspect-internal rootid /) /.snapshots
@@ -40,7 +40,7 @@ everywhere() { # STATE WORDS...
   local state=$1; shift
   reset; eval "$state"; rm -f /run/points
   TU_FAILPOINTS='*=log:/run/points' "$@" >/run/out 2>&1 || { echo "undisturbed: $?"; cat /run/out; exit 97; }
-  points=$(awk '!seen[$0]++' /run/points); [ $(echo "$points" | wc -l) -ge $LEAST ] || exit 96
+  points=$(awk '!seen[$0]++' /run/points | grep -xE "${ONLY:-.*}"); [ $(echo "$points" | wc -l) -ge $LEAST ] || exit 96
   failed=0; for point in $points; do full_at $point "$state" "$@"; done
   echo points $(echo "$points" | wc -l) failed $failed; }
 "#;
@@ -49,20 +49,34 @@ everywhere() { # STATE WORDS...
 /// fails, or at none.
 #[track_caller]
 fn full_everywhere(variant: Variant, state: &str, words: &str, new: u32, least: u32, fails: bool) {
+    full_of_everywhere("", variant, state, words, new, least, fails);
+}
+
+/// The same; `of` may define anew what `most` and `fill` take away.
+#[track_caller]
+pub(crate) fn full_of_everywhere(
+    of: &str,
+    variant: Variant,
+    state: &str,
+    words: &str,
+    new: u32,
+    least: u32,
+    fails: bool,
+) {
     let machine = Machine::of_size(variant, "700M");
     let script = format!(
-        "{FULL} NEW={new} LEAST={least}; transactional-update -q boot-complete; most; everywhere '{state}' {words}"
+        "{FULL} {of} NEW={new} LEAST={least}; transactional-update -q boot-complete; most; everywhere '{state}' {words}"
     );
     let ran = machine.boot(&script).succeeds();
     let none = ran.stdout.trim_end().ends_with("failed 0");
     assert_eq!(none, !fails, "{ran}");
     machine
-        .boot("rm /var/taken; transactional-update -q recover")
+        .boot("rm -r /var/taken; transactional-update -q recover")
         .succeeds();
     machine.tu("run true").succeeds();
 }
 
-const PENDING: &str = "transactional-update -q run touch /usr/new";
+pub(crate) const PENDING: &str = "transactional-update -q run touch /usr/new";
 
 #[test]
 fn a_disk_that_is_full_from_any_point_of_a_run_leaves_the_old_system_or_the_whole_new_one() {
