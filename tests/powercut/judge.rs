@@ -1,6 +1,6 @@
 //! Looks at a disk after a power cut as a boot would, recovers it, and says whether it is old or new.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -101,8 +101,9 @@ impl<'r> Bench<'r> {
         self.dir.join("root")
     }
 
-    /// Looks at the disk, which is used up. With `all`, each byte of it is read.
-    pub(crate) fn look(&self, all: bool) -> State {
+    /// Looks at the disk, which is used up. With `all`, each byte of it is read; else what `quiet` names is taken as it
+    /// is, unless it boots.
+    pub(crate) fn look(&self, all: bool, quiet: &BTreeSet<String>) -> State {
         let mut state = State::default();
         let mounted = run(command("mount")
             .args(["-o", "loop"])
@@ -110,7 +111,7 @@ impl<'r> Bench<'r> {
         if let Err(e) = mounted {
             state.wrong.push(format!("does not mount: {e}"));
         } else {
-            if let Err(e) = self.look_inside(&mut state, all) {
+            if let Err(e) = self.look_inside(&mut state, all, quiet) {
                 state.wrong.push(e);
             }
             if let Err(e) = run(command("umount").arg("-R").arg(self.root())) {
@@ -126,7 +127,12 @@ impl<'r> Bench<'r> {
         state
     }
 
-    fn look_inside(&self, state: &mut State, all: bool) -> Result<(), String> {
+    fn look_inside(
+        &self,
+        state: &mut State,
+        all: bool,
+        quiet: &BTreeSet<String>,
+    ) -> Result<(), String> {
         let root = self.root();
         let snapshots = root.join(".snapshots");
         let device = device(&root)?;
@@ -168,7 +174,9 @@ impl<'r> Bench<'r> {
             }
         };
         for name in state.recovered.keys().filter(|n| **n != state.default) {
-            state.trees.insert(name.clone(), tree(name));
+            if all || !quiet.contains(name) {
+                state.trees.insert(name.clone(), tree(name));
+            }
         }
         Ok(())
     }
@@ -325,6 +333,16 @@ impl Ends {
         Ok(())
     }
 
+    /// The snapshots that the command leaves alone: both ends have them with the same content.
+    pub(crate) fn quiet(&self) -> BTreeSet<String> {
+        let same = |(name, tree): &(&String, &Tree)| {
+            let other = self.new.trees.get(*name);
+            other.is_some_and(|other| other == *tree)
+        };
+        let both = self.old.trees.iter().filter(same);
+        both.map(|(name, _)| name.clone()).collect()
+    }
+
     /// Judges a disk; `done` when the command had come back.
     pub(crate) fn judge(&self, state: &State, done: bool) -> Verdict {
         let mut wrong = state.wrong.clone();
@@ -397,6 +415,9 @@ impl Ends {
             }
             let trees: Vec<&Tree> = ends.iter().filter_map(|e| e.trees.get(name)).collect();
             let tree = state.trees.get(name);
+            if tree.is_none() && self.quiet().contains(name) {
+                continue;
+            }
             if !tree.is_some_and(|tree| trees.iter().any(|known| tree.is_like(known))) {
                 let difference = tree.zip(trees.first());
                 let difference = difference.map_or("unknown".into(), |(t, k)| t.difference(k));
