@@ -18,15 +18,18 @@ fn seed(name: &str) -> u64 {
     seed_of(&given, name)
 }
 
-/// Says what was found, and keeps a line for each point where a proof looks for them.
+/// Says what was found, and keeps a line for each point; that of a sample does not take the place of a proof's.
 #[allow(clippy::print_stdout)] // for whoever reads the output of the tests
 fn tell(name: &str, seed: u64, found: &Found) {
     println!("power cut, seed {seed}: {}", found.summary);
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/proof");
+    let (dir, file) = match is_proof() {
+        true => ("target/proof", format!("power-cut-{name}.log")),
+        false => ("target/powercut", format!("{name}.log")),
+    };
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join(dir);
     fs::create_dir_all(&dir).unwrap();
     let head = format!("seed {seed}\n{}\n", found.summary);
-    let text = head + &found.lines.join("\n") + "\n";
-    fs::write(dir.join(format!("power-cut-{name}.log")), text).unwrap();
+    fs::write(dir.join(file), head + &found.lines.join("\n") + "\n").unwrap();
 }
 
 fn is_proof() -> bool {
