@@ -153,7 +153,9 @@ impl Chain {
         let lock = system.lock()?;
         if !self.changes() && !self.cleanup.snapshots && !self.apply {
             // all else does that itself. When it fails, a reboot may be what helps
-            recover::with(&system, &lock).unwrap_or_else(|e| out::warn(format_args!("{e:#}")));
+            recover::with(&system, &lock)
+                .map(drop)
+                .unwrap_or_else(|e| out::warn(format_args!("{e:#}")));
         }
         for step in &self.steps {
             step.prepare(&system, &lock)?;

@@ -13,23 +13,25 @@ use crate::transaction::{self, System};
 pub(super) fn recover(session: &Session) -> Result<ExitCode> {
     let system = session.system_to_change()?;
     transaction::not_inside_another()?;
-    unless_locked(&system)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(match unless_locked(&system)? {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    })
 }
 
-/// Recovers, unless another process holds the lock: that has done it already.
-pub(super) fn unless_locked(system: &System) -> Result<()> {
+/// Recovers, unless another process holds the lock: that has done it already. Whether nothing is left to do.
+pub(super) fn unless_locked(system: &System) -> Result<bool> {
     match system.lock() {
         Err(e) if matches!(e.downcast_ref(), Some(LockError::Held(..))) => {
             out::say(format_args!("Nothing is recovered, since {e}."));
-            Ok(())
+            Ok(true)
         }
         lock => with(system, &lock?),
     }
 }
 
-/// Recovers with the right to.
-pub(super) fn with(system: &System, lock: &WriteLock) -> Result<()> {
+/// Recovers with the right to. Whether nothing is left to do.
+pub(super) fn with(system: &System, lock: &WriteLock) -> Result<bool> {
     let mut inventory = system.store.inventory()?;
     Ok(transaction::recover(system, lock, &mut inventory)?)
 }

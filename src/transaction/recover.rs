@@ -7,15 +7,17 @@ use crate::sys::{Doing, Failure, fs, out};
 
 /// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead,
 /// and what is left of those whose deletion was cut off.
-/// Those of other programs, those that wait to be continued, and what cannot be understood stay.
+/// Those of other programs, those that wait to be continued, and what cannot be understood stay. What should go and cannot
+/// be removed is told: it is in nobody's way, and must not stop an update, and going back even less. Returns whether there
+/// is none.
 ///
 /// # Errors
-/// When a snapshot cannot be removed; the others are tried all the same.
+/// When what was done is not on disk.
 pub fn recover(
     system: &System,
     lock: &WriteLock,
     inventory: &mut Inventory,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let store = &system.store;
     let is_noted = |s: &Snapshot| [key::UNPROVED, key::UNTOLD].map(|k| s.userdata(k)) != [None; 2];
     let had_notes = inventory.snapshots.values().any(is_noted);
@@ -27,11 +29,17 @@ pub fn recover(
     }
     live::finish(system, lock, inventory);
     etc::finish_nesting(system, inventory);
-    if let Some(dir) = store.remove_unborn(lock)? {
-        let dir = dir.display();
-        out::say(format_args!(
-            "Removed {dir}, left behind by a transaction that was cut off."
-        ));
+    let mut is_done = true;
+    match store.remove_unborn(lock) {
+        Ok(None) => {}
+        Ok(Some(dir)) => out::say(format_args!(
+            "Removed {}, left behind by a transaction that was cut off.",
+            dir.display()
+        )),
+        Err(e) => {
+            is_done = false;
+            out::warn(format_args!("{e}: {}", e.cause()));
+        }
     }
     // in nobody's way
     store
@@ -44,7 +52,6 @@ pub fn recover(
         .filter(|s| is_abandoned(s) || is_half_deleted(s))
         .map(|s| (s.id, s.in_progress()))
         .collect();
-    let mut failed = None;
     for (id, in_progress) in dead {
         if [inventory.default, inventory.booted, inventory.current].contains(&Some(id)) {
             out::warn(format_args!(
@@ -63,10 +70,16 @@ pub fn recover(
                     "Removed snapshot {id}, left behind by a transaction that was cut off."
                 ));
             }
-            Err(e) => failed = Some(e),
+            Err(e) => {
+                is_done = false;
+                out::warn(format_args!(
+                    "snapshot {id} is left behind by a transaction that was cut off, and cannot be removed: {e}: {}",
+                    e.cause()
+                ));
+            }
         }
     }
-    failed.map_or(Ok(()), Err)
+    Ok(is_done)
 }
 
 /// Those beside the files that other programs read.

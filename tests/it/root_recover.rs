@@ -379,3 +379,23 @@ fn a_snapshot_of_snapper_whose_etc_was_cut_off_gets_it_and_is_read_only_again() 
     assert_eq!(ran.stdout, one.repeat(5), "{ran}");
     machine.holds(&[1], 1);
 }
+
+#[test]
+fn a_leftover_that_cannot_be_removed_stops_no_other_command_and_is_named_by_each() {
+    let machine = Machine::new();
+    machine.boot("TU_FAILPOINTS=ran=kill transactional-update run true");
+    let set = |flag| machine.outside(&format!("chattr {flag} $FX_ROOT/.snapshots/2/snapshot"));
+    set("+i").succeeds();
+    machine
+        .boot(
+            "transactional-update recover && exit 92
+             transactional-update -q run touch /usr/new || exit 93
+             transactional-update -q rollback || exit 94
+             transactional-update boot-complete && grep -q tu-booted /.snapshots/1/info.xml || exit 95",
+        )
+        .succeeds()
+        .says("snapshot 2 is left behind by a transaction that was cut off, and cannot be removed");
+    set("-i").succeeds();
+    machine.tu("recover").succeeds();
+    machine.holds(&[1, 3], 1);
+}

@@ -14,7 +14,9 @@ use crate::sys::out;
 pub(super) fn reboot(session: &Session, method: RebootMethod) -> Result<ExitCode> {
     let mut system = session.system_to_change()?;
     // what is half switched to is completed or undone; when that fails, a reboot may be what helps
-    recover::unless_locked(&system).unwrap_or_else(|e| out::warn(format_args!("{e:#}")));
+    recover::unless_locked(&system)
+        .map(drop)
+        .unwrap_or_else(|e| out::warn(format_args!("{e:#}")));
     system.config.reboot_method = Value {
         value: method,
         origin: Origin::CommandLine,
