@@ -288,7 +288,10 @@ impl Session {
             ));
             return Ok(());
         }
-        open.abort()?;
+        let id = open.id();
+        open.abort().with_context(|| {
+            format!("{why}; snapshot {id} could not be removed, the next command removes it")
+        })?;
         out::error(format_args!("{why}; nothing was changed"));
         Ok(())
     }

@@ -267,7 +267,9 @@ impl Run<'_> {
     }
 
     fn disk_full(&self) -> Option<Failure> {
-        const HINT: &str = "Remove old snapshots or other data, then try again.";
+        // rpm often does not tell which it is
+        const HINT: &str = "Remove old snapshots or other data, or raise the limit of their quota group, where they have one, \
+             then try again.";
         let stderr = || {
             self.stderr
                 .lines()

@@ -69,3 +69,67 @@ fn full_metadata_refuses_a_run_with_what_to_do_and_stops_neither_going_back_nor_
         .says("Removed snapshot 2, left behind");
     machine.tu("status").succeeds();
 }
+
+/// A machine of which all snapshots are members of the quota group 1/0.
+fn in_quota_group(variant: Variant) -> Machine {
+    let machine = Machine::of(variant);
+    // what it inherits from must be a member as well, or btrfs counts nothing until the next rescan
+    machine.prepare(
+        r#"sed -i 's|^QGROUP=.*|QGROUP="1/0"|' /etc/snapper/configs/root
+        btrfs quota enable /.snapshots; btrfs quota rescan -w /.snapshots; btrfs qgroup create 1/0 /.snapshots
+        btrfs qgroup assign --no-rescan 0/$(btrfs inspect-internal rootid /) 1/0 /.snapshots || [ $? = 1 ]
+        btrfs quota rescan -w /.snapshots"#,
+    );
+    machine
+}
+
+#[test]
+fn a_quota_group_at_its_limit_fails_a_transaction_by_name_and_leaves_nothing() {
+    let machine = in_quota_group(Variant::RoSqlite);
+    machine.use_repository("v1", &["gpgcheck=0"]);
+    let script = r#"
+        there() { [ "$(ls -A /.snapshots | xargs)" = "$*" ] || { echo "not $*: $(ls -A /.snapshots | xargs)"; exit 98; }; }
+        held() { sync -f /.snapshots; btrfs qgroup show -e --raw /.snapshots | awk '$1 == "1/0" { print $3 }'; }
+        # what was deleted counts until it is gone
+        settled() { btrfs filesystem sync /.snapshots; while [ -n "$(btrfs subvolume list -d /.snapshots)" ]; do sleep .02; done; sync -f /.snapshots; }
+        transactional-update -q boot-complete
+        [ $(held) -gt 100000000 ] || { btrfs qgroup show -pre /.snapshots; exit 97; }
+        btrfs qgroup limit -e $(($(held) + (8 << 20))) 1/0 /.snapshots
+        transactional-update run sh -c 'head -c 20M /dev/urandom > /usr/big'; [ $? = 1 ] || exit 96; there 1; settled
+        transactional-update -n pkg install fx-huge; [ $? = 1 ] || exit 95; there 1; settled
+        transactional-update run touch /usr/new && there 1 2 || exit 94
+        # less than there is
+        btrfs qgroup limit -e 4M 1/0 /.snapshots
+        transactional-update run touch /usr/more; [ $? = 1 ] || exit 93; there 1 2
+        transactional-update rollback && transactional-update rollback 2 || exit 92
+        transactional-update discard && there 1 || exit 91
+        transactional-update run true; [ $? = 1 ] || exit 90; there 1
+        btrfs qgroup limit -e none 1/0 /.snapshots; transactional-update -q run true"#;
+    machine
+        .boot(script)
+        .succeeds()
+        .says("head: error writing 'standard output': Disk quota exceeded")
+        .says("or raise the limit of their quota group, where they have one")
+        .says("Disk quota exceeded (os error 122)")
+        .says("The limit of a quota group is reached (`btrfs qgroup show -re` shows them)");
+    machine.holds(&[1, 2], 2);
+}
+
+/// At its limit, btrfs does not even let a subvolume be deleted out of a member.
+#[test]
+fn a_nested_etc_that_a_quota_group_does_not_let_go_is_told_and_goes_when_there_is_room() {
+    let machine = in_quota_group(Variant::NestedSqlite);
+    let script = r#"
+        transactional-update -q boot-complete; sync -f /.snapshots
+        held=$(btrfs qgroup show -e --raw /.snapshots | awk '$1 == "1/0" { print $3 }')
+        btrfs qgroup limit -e $((held + (8 << 20))) 1/0 /.snapshots
+        transactional-update run sh -c 'head -c 20M /dev/urandom > /usr/big'; [ $? = 1 ] || exit 98
+        btrfs subvolume get-default / | grep -q /1/snapshot || exit 97
+        btrfs qgroup limit -e none 1/0 /.snapshots; transactional-update -q run true"#;
+    machine
+        .boot(script)
+        .succeeds()
+        .says("failed with status 1; snapshot 2 could not be removed, the next command removes it")
+        .says("The limit of a quota group is reached");
+    machine.holds(&[1, 2], 2);
+}
