@@ -451,7 +451,8 @@ impl<'s> Open<'s> {
     }
 
     fn dropped(mut self) -> Result<()> {
-        self.remove()?;
+        let id = self.id;
+        self.remove().with_context(|| left_behind(id))?;
         Ok(self.plugins.finalized(self.id, true)?)
     }
 
@@ -460,7 +461,8 @@ impl<'s> Open<'s> {
     /// # Errors
     /// When it cannot be removed; recovery will.
     pub fn abort(mut self) -> Result<()> {
-        self.undo()
+        let id = self.id;
+        self.undo().with_context(|| left_behind(id))
     }
 
     /// Gives the transaction up because of `cause`, which is kept together with a failure of the undoing.
@@ -498,6 +500,11 @@ impl Drop for Open<'_> {
             ));
         }
     }
+}
+
+/// What to do when a snapshot could not be removed: nothing.
+fn left_behind(id: SnapshotId) -> String {
+    format!("snapshot {id} could not be removed; the next command removes it")
 }
 
 /// What gpg leaves behind whenever signatures are checked.
