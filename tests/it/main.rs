@@ -1,6 +1,6 @@
 //! The integration tests: the real program on real btrfs with real zypper, rpm and snapper.
 //!
-//! `root_*` need root, loop devices and the fixture (tests/fixture), which the first of them builds; `boot_*` also
+//! `root_*` and `kill_*` need root, loop devices and the fixture (tests/fixture), which the first of them builds; `boot_*` also
 //! systemd-nspawn, for real boots. `etc_*` need root, for owners and devices.
 
 #![allow(clippy::unwrap_used)] // in a test it says where
@@ -10,8 +10,12 @@ mod boot_basic;
 mod boot_etc;
 mod boot_timer;
 mod boot_tukit;
+mod crash;
 mod etc_merge;
 mod fx;
+mod kill_matrix;
+mod kill_recovery;
+mod kill_sweep;
 mod root_ansible;
 mod root_apply;
 mod root_boot;

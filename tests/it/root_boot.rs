@@ -6,17 +6,17 @@ use crate::fx::{Machine, Ran, Variant, command, fixture};
 const OLD: &str = "6.4.0-1-default";
 const NEW: &str = "6.4.0-2-default";
 /// A command for `run`: replaces the kernel.
-const UPDATE: &str = "sh -c 'cd /usr/lib/modules; cp -r 6.4.0-1-default 6.4.0-2-default; echo 2 >> 6.4.0-2-default/vmlinuz; rm -r 6.4.0-1-default'";
+pub(crate) const UPDATE: &str = "sh -c 'cd /usr/lib/modules; cp -r 6.4.0-1-default 6.4.0-2-default; echo 2 >> 6.4.0-2-default/vmlinuz; rm -r 6.4.0-1-default'";
 
 /// A machine with systemd-boot, an ESP of this many KiB and sdbootutil, with or without its plugin for snapper.
-struct Bls(Machine);
+pub(crate) struct Bls(pub(crate) Machine);
 
 impl Bls {
     fn new(with_plugin: bool) -> Bls {
         Bls::of(Variant::RoSqlite, with_plugin, 8192)
     }
 
-    fn of(variant: Variant, with_plugin: bool, esp: u32) -> Bls {
+    pub(crate) fn of(variant: Variant, with_plugin: bool, esp: u32) -> Bls {
         let mut machine = Machine::of(variant);
         let image = machine.dir().join("esp.img");
         // not FAT: what matters here is that it is small and apart
@@ -66,10 +66,10 @@ impl Bls {
     }
 }
 
-const MOUNT: &str = "mount -o loop /run/esp.img /boot/efi";
+pub(crate) const MOUNT: &str = "mount -o loop /run/esp.img /boot/efi";
 /// `whole` compares the default entry and its files with the default snapshot; `calls` prints what sdbootutil was
 /// asked to do that changes something.
-const FUNCTIONS: &str = r#"
+pub(crate) const FUNCTIONS: &str = r#"
 next() { btrfs subvolume get-default / | sed -E 's|.*snapshots/([0-9]+)/.*|\1|'; }
 whole() {
   local e=/boot/efi c=$(sed -n 's/^default //p' /boot/efi/loader/loader.conf) n=$(next)

@@ -18,7 +18,7 @@ fn boot(machine: &Machine, script: &str) -> Ran {
 }
 
 /// Snapshots 1 to 3, each of which ran; a rollback to 2 and one to 3 took away the algorithm of both. 3 runs.
-fn after_two_rollbacks(variant: Variant) -> Machine {
+pub(crate) fn after_two_rollbacks(variant: Variant) -> Machine {
     let machine = Machine::of(variant);
     machine.prepare(KEEP_NOTHING);
     for script in [
