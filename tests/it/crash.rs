@@ -450,7 +450,9 @@ impl Case {
             return Err("what boots next is neither old nor new".into());
         }
         let list = self.fact("snapshots");
-        if self.status_is_of(whole) {
+        // recovery stops no command for what it cannot remove: it says so, and the next one tries again
+        let warns = self.recovers() && self.is_told();
+        if self.status_is_of(whole) && !warns {
             let done = is_new && (list == whole.new[1] || self.leaves_rest());
             return done
                 .then_some(())
@@ -514,7 +516,13 @@ impl Case {
         self.wants("status of `recover`", "0")?;
         let list = self.fact("snapshots then");
         let was_so = !self.recovers() && list == whole.old[1];
-        if is_half(scenario, list) && !was_so {
+        // what snapper made without an /etc is snapper's own, as long as nothing of it was begun
+        let made = if scenario.words.contains(" snapper-plugin ") {
+            list.replace("(no-etc)", "")
+        } else {
+            list.to_owned()
+        };
+        if is_half(scenario, &made) && !was_so {
             return Err("something half is left after recovery".into());
         }
         let next = self.fact("boots next then");
