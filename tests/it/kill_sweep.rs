@@ -1,5 +1,5 @@
 //! Commands killed at the first, second, … of their system calls, also between failpoints. `CRASH_ALL` in the environment
-//! looks at more commands and calls, and kills what they start as well.
+//! looks at more calls. What a command starts goes with it, and is not killed by itself.
 
 use std::fs;
 
