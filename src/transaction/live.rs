@@ -93,13 +93,15 @@ fn parse(note: &str) -> Option<(Mounting, SnapshotId)> {
 }
 
 /// Takes away what a process that was cut off mounted in the running system only in part, or does what was left to do.
-/// What stays undone is told, and is done by the next command.
-pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &mut Inventory) {
-    if let Err(e) = finished(system, lock, inventory) {
+/// What stays undone is told, and is done by the next command. Returns whether there is none.
+pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &mut Inventory) -> bool {
+    let finished = finished(system, lock, inventory);
+    if let Err(e) = &finished {
         out::warn(format_args!(
             "what was mounted in the running system only in part stays, reboot soon: {e:#}"
         ));
     }
+    finished.is_ok()
 }
 
 fn finished(system: &System, lock: &WriteLock, inventory: &mut Inventory) -> Result<()> {

@@ -8,8 +8,8 @@ use crate::sys::{Doing, Failure, fs, out};
 /// Finishes or undoes a switch that was cut off, and removes the snapshots of our transactions whose process is dead,
 /// and what is left of those whose deletion was cut off.
 /// Those of other programs, those that wait to be continued, and what cannot be understood stay. What should go and cannot
-/// be removed is told: it is in nobody's way, and must not stop an update, and going back even less. Returns whether there
-/// is none.
+/// be removed, a snapshot or a mount, is told: it is in nobody's way, and must not stop an update, and going back even less.
+/// Returns whether there is none.
 ///
 /// # Errors
 /// When what was done is not on disk.
@@ -27,9 +27,8 @@ pub fn recover(
         // as after the marks of a clean-up: somebody may delete these snapshots next
         store.commit()?;
     }
-    live::finish(system, lock, inventory);
+    let mut is_done = live::finish(system, lock, inventory);
     etc::finish_nesting(system, inventory);
-    let mut is_done = true;
     match store.remove_unborn(lock) {
         Ok(None) => {}
         Ok(Some(dir)) => out::say(format_args!(
