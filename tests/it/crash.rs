@@ -473,6 +473,10 @@ impl Case {
                 is_new.then_some(()).ok_or("what was switched stays".into())
             }
             _ if scenario.between == Between::UntilAfter || self.recovers() => Ok(()),
+            _ if self.goes_back_later() => next
+                .starts_with(&whole.old[0])
+                .then_some(())
+                .ok_or("its way back is not to the old state".into()),
             _ if !is_old => Err("it failed, and what boots next is not the old state".into()),
             _ if self.leaves_rest() || self.is_kept(scenario, whole) || gives_up(list, whole) => {
                 Ok(())
@@ -501,6 +505,12 @@ impl Case {
         let said = self.fact("said");
         self.end == "error"
             && (said.contains("next command removes it") || said.contains("could not be removed"))
+    }
+
+    /// Whether it failed on its way back and said that the next command ends it; a note of that is all that is new.
+    fn goes_back_later(&self) -> bool {
+        let said = self.fact("said");
+        self.end == "error" && said.contains("stays until the next command has gone back")
     }
 
     /// Whether it was asked to keep what failed, and did.

@@ -1,5 +1,5 @@
 //! Every command that changes something, stopped at every failpoint in every way. With `CRASH_ALL` in the environment each
-//! command is stopped in all five ways at each point; without it, where a name is met first, and after that in one that takes turns.
+//! command is stopped in all five ways at each point; without it, in one that takes turns, and the first of a machine also by death.
 
 use std::collections::BTreeSet;
 
