@@ -7,13 +7,14 @@ use crate::root_disk::{BadDisk, sectors_of};
 /// works on. Then the default snapshot is 1 or, after success, `$NEW`; and recovery succeeds on the full disk.
 pub(crate) const FULL: &str = r#"
 default() { btrfs subvolume get-default / | sed -E 's|.*snapshots/([0-9]+)/.*|\1|'; }
+# until what was deleted is gone: its space would come back in the middle
+gone() { btrfs filesystem sync /.snapshots; while [ -n "$(btrfs subvolume list -d /.snapshots)" ]; do sleep .02; done; }
 reset() {
   btrfs subvolume set-default $(btrfs inspect-internal rootid /) /.snapshots
   for n in $(ls /.snapshots); do [ $n = 1 ] || {
     [ ! -e /.snapshots/$n/snapshot ] || { btrfs property set -f -ts /.snapshots/$n/snapshot ro false; btrfs -q subvolume delete -R /.snapshots/$n/snapshot; }
     rm -r /.snapshots/$n; }; done
-  # until what was deleted is gone: its space would come back in the middle
-  btrfs filesystem sync /.snapshots; while [ -n "$(btrfs subvolume list -d /.snapshots)" ]; do sleep .02; done; }
+  gone; }
 most() { fallocate -l $(( $(df -k --output=avail /var | tail -1) - 131072 ))K /var/taken; }
 fill() {
   fallocate -l $(( $(df -k --output=avail /var | tail -1) - 8192 ))K /var/fill
@@ -34,7 +35,7 @@ full_at() {
   transactional-update status >/dev/null || wrong "no status"
   transactional-update recover >/run/out 2>&1 || wrong "recovery"
   [ "$state" = 'tukit -q open >/dev/null' ] || [ -z "$(half)" ] || wrong "half: $(half)"
-  rm /var/fill
+  rm /var/fill; gone
   transactional-update -q run true >/run/out 2>&1 || { code=$?; wrong "the next one"; }; }
 everywhere() { # STATE WORDS...
   local state=$1; shift
