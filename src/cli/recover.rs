@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use super::session::Session;
-use crate::sys::lock::{LockError, WriteLock};
+use crate::sys::lock::WriteLock;
 use crate::sys::out;
 use crate::transaction::{self, System};
 
@@ -22,7 +22,7 @@ pub(super) fn recover(session: &Session) -> Result<ExitCode> {
 /// Recovers, unless another process holds the lock: that has done it already. Whether nothing is left to do.
 pub(super) fn unless_locked(system: &System) -> Result<bool> {
     match system.lock() {
-        Err(e) if matches!(e.downcast_ref(), Some(LockError::Held(..))) => {
+        Err(e) if transaction::is_held(&e) => {
             out::say(format_args!("Nothing is recovered, since {e}."));
             Ok(true)
         }

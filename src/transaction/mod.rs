@@ -132,7 +132,9 @@ impl System {
     }
 }
 
-fn is_held(error: &Error) -> bool {
+/// Whether `error` of [`System::lock`] is that another process has it.
+#[must_use]
+pub fn is_held(error: &Error) -> bool {
     matches!(error.downcast_ref(), Some(LockError::Held(..)))
 }
 
