@@ -17,8 +17,8 @@ tier "build of what is shipped" "$CARGO" build --release --locked --quiet --bin 
 tier "build of a control" "$CARGO" build --locked --quiet --features publish-early --bin transactional-update --target-dir target/powercut-control
 tier "unit, architecture, golden" "$CARGO" test --locked --quiet --lib --bins --test architecture --test coverage --test man
 tier "fixture" tests/fixture/template.sh ro-sqlite
-# two copies of one file system can be mounted at a time only since Linux 6.7
-threads=2; [ "$(printf '%s\n' 6.7 "$(uname -r)" | sort -V | head -n 1)" = 6.7 ] || threads=1
+# tests wait for disks and timers a third of their time. Two copies of one file system can be mounted at a time only since Linux 6.7
+threads=$(($(nproc) + 1)); [ "$(printf '%s\n' 6.7 "$(uname -r)" | sort -V | head -n 1)" = 6.7 ] || threads=1
 tier "real btrfs, zypper and rpm" "$CARGO" test --locked --test it -- --test-threads="$threads" "$@"
 # a filter is one of the tests before
 [ $# -gt 0 ] || tier "power cuts" "$CARGO" test --locked --test powercut -- --nocapture --test-threads="$threads"

@@ -1,5 +1,5 @@
-//! Every command that changes something, stopped at every failpoint in every way. With `CRASH_ALL` in the environment each
-//! command is stopped in all five ways at each point; without it, in one that takes turns, and the first of a machine also by death.
+//! Every command that changes something, stopped at every failpoint in every way: in all five where a machine meets the point for
+//! the first time, then in one that takes turns. `CRASH_ALL` in the environment asks for all five at each point of each command.
 
 use std::collections::BTreeSet;
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # kill-sweep.sh: every command that changes something, stopped at every failpoint in all five ways, the same while recovering from each
 # of them, and killed at every system call that changes something. An hour.
-# The tests are those of `make test`, which take turns with the ways (CRASH_ALL, see tests/it/kill_matrix.rs). The
+# The tests are those of `make test`, which take turns with the ways where a point is met again (CRASH_ALL, see tests/it/kill_matrix.rs). The
 # control is a judge that is given facts that must not be: each has to be refused.
 # Area: src tests/fixture/crash.sh tests/it/crash.rs tests/it/kill_matrix.rs tests/it/kill_recovery.rs tests/it/kill_sweep.rs
 # Appends a row to docs/proofs.tsv when it succeeds. The log is target/proof/kill-sweep.log.
