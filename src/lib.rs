@@ -9,8 +9,10 @@
 //! - [`boot`]: what boots next: the loader, the switch, what makes a snapshot bootable
 //! - [`sandbox`]: the mount plan, and running a program in a snapshot
 //! - [`package`]: what to ask zypper, what its answers mean
+//! - [`rpmdb`]: reading the RPM database
 //! - [`etc`]: the three-way merge of /etc, and what was changed in it
 //! - [`transaction`]: open, seal, publish or abort; base, recovery
+//! - [`dirs`]: directories that packages own in /var, /srv and /opt, tmpfiles
 //! - [`manage`]: rollback, discard, retention
 //! - [`activate`]: apply, reboot methods
 //! - [`setup`]: FIPS, kdump, SELinux, registration, migration
@@ -26,10 +28,12 @@ pub mod activate;
 pub mod boot;
 pub mod cli;
 pub mod config;
+pub mod dirs;
 pub mod etc;
 pub mod manage;
 pub mod package;
 pub mod report;
+pub mod rpmdb;
 pub mod sandbox;
 pub mod setup;
 pub mod snapshot;

@@ -12,7 +12,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("boot", &["sys"]),
     ("sandbox", &["sys"]),
     ("package", &[]),
+    ("rpmdb", &["sys"]),
     ("etc", &["sys"]),
+    ("dirs", &["rpmdb", "config", "sys"]),
     (
         "transaction",
         &[
@@ -36,6 +38,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "cli",
         &[
             "report",
+            "dirs",
+            "rpmdb",
             "activate",
             "setup",
             "manage",
@@ -62,10 +66,14 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("signal_hook", &["sys", "sandbox"]),
     ("tempfile", &["sys"]),
     ("rustix", &["sys"]),
+    ("rusqlite", &["rpmdb"]),
+    ("rpm_version", &["rpmdb"]),
+    ("libloading", &["sys"]),
     (
         "anyhow",
         &[
             "transaction",
+            "dirs",
             "manage",
             "activate",
             "setup",
@@ -73,7 +81,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "cli",
         ],
     ),
-    ("serde_json", &["transaction", "cli"]),
+    ("serde_json", &["transaction", "dirs", "cli"]),
 ];
 
 struct Source {

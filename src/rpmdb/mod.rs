@@ -1,0 +1,11 @@
+//! Reading the RPM database, without librpm and without running a program where the format is known.
+//!
+//! Owns where the database of a root is, its formats (ndb, sqlite; anything else through `rpm -qa`), and what its headers
+//! say. Reads only: it never writes, never opens a database for writing, holds no lock longer than a scan, and decides
+//! nothing about what is found.
+
+mod model;
+
+pub use model::{
+    BadPackage, Directories, DirectoryEntry, FileState, InstalledPackage, Nevra, Prefix,
+};
