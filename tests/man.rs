@@ -303,7 +303,7 @@ fn each_key_is_described_with_its_values_and_its_default() {
         };
         assert_eq!(
             default.map(|d| d.trim_start_matches('/')),
-            Some(expected),
+            Some(expected.trim_start_matches('/')),
             "{}",
             key.name
         );

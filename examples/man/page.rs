@@ -143,6 +143,9 @@ impl Page {
             Values::Boolean => _ = self.text("Values: 1, yes or true; 0, no or false."),
             Values::Path => _ = self.text("Value: an absolute path."),
             Values::Paths => _ = self.text("Value: an absolute path; one line for each."),
+            Values::Directories => {
+                _ = self.text("Value: absolute paths of directories, with blanks between them.");
+            }
             Values::Seconds => _ = self.text("Value: a number of seconds, from 1 to 86400."),
             Values::Text => _ = self.text("Value: text."),
         }

@@ -9,6 +9,9 @@ pub(super) const DEFAULT_SNAPSHOT_MANAGER: &str = "snapper";
 /// The default of PLUGIN_TIMEOUT, in seconds.
 pub(super) const DEFAULT_PLUGIN_TIMEOUT: &str = "300";
 
+/// The default of CREATE_DIRS_PREFIXES: what openSUSE keeps out of its snapshots and packages own directories in.
+pub(super) const DEFAULT_PREFIXES: &str = "/var /srv /opt";
+
 /// A configuration file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum File {
@@ -39,6 +42,8 @@ pub enum Values {
     Path,
     /// A list: one line `KEY[]=` or `KEY[number]=` with an absolute path for each entry.
     Paths,
+    /// Absolute paths of directories with blanks between them.
+    Directories,
     /// A number of seconds, from 1 to 86400.
     Seconds,
     /// Any text.
@@ -180,6 +185,27 @@ pub const KEYS: &[Key] = &[
         default: "auto",
         values: Values::Words(BASES),
         doc: "What a new snapshot is made from when neither --continue nor --no-continue is given.",
+    },
+    Key {
+        name: "CREATE_DIRS_PREFIXES",
+        file: File::TransactionalUpdate,
+        default: DEFAULT_PREFIXES,
+        values: Values::Directories,
+        doc: "Below which directories create-dirs-from-rpmdb(8) makes what packages own: those that no transaction can see.",
+    },
+    Key {
+        name: "CREATE_DIRS_EXCLUDE",
+        file: File::TransactionalUpdate,
+        default: "",
+        values: Values::Directories,
+        doc: "Below which directories it makes nothing all the same.",
+    },
+    Key {
+        name: "CREATE_DIRS_GHOST",
+        file: File::TransactionalUpdate,
+        default: "no",
+        values: Values::Boolean,
+        doc: "Whether it also makes directories that a package owns but does not bring (%ghost).",
     },
     Key {
         name: "BINDDIRS",

@@ -23,7 +23,7 @@ pub use keys::{Base, File, KEYS, Key, RebootMethod, UpdateMethod, Values};
 
 use crate::sys::Root;
 use files::read_all;
-use keys::{DEFAULT_LOCK_FILE, DEFAULT_PLUGIN_TIMEOUT, DEFAULT_SNAPSHOT_MANAGER};
+use keys::{DEFAULT_LOCK_FILE, DEFAULT_PLUGIN_TIMEOUT, DEFAULT_PREFIXES, DEFAULT_SNAPSHOT_MANAGER};
 use parse::Assignment;
 
 /// Where a value comes from.
@@ -98,6 +98,12 @@ pub struct Config {
     pub import_keys: Value<bool>,
     /// What a new snapshot is made from (BASE).
     pub base: Value<Base>,
+    /// Below which directories those of packages are made at boot (CREATE_DIRS_PREFIXES).
+    pub create_dirs_prefixes: Value<Vec<PathBuf>>,
+    /// Below which none are made (CREATE_DIRS_EXCLUDE).
+    pub create_dirs_exclude: Value<Vec<PathBuf>>,
+    /// Whether those that packages only own are made as well (CREATE_DIRS_GHOST).
+    pub create_dirs_ghost: Value<bool>,
     /// Directories that are live in a transaction, absolute, in the order of the files (BINDDIRS).
     pub bind_dirs: Vec<Value<PathBuf>>,
     /// Whether a soft-reboot may replace a reboot (REBOOT_ALLOW_SOFT_REBOOT).
@@ -123,6 +129,11 @@ impl Default for Config {
             update_method: Value::default_of(UpdateMethod::Dup),
             import_keys: Value::default_of(false),
             base: Value::default_of(Base::Auto),
+            create_dirs_prefixes: Value::default_of(
+                parse::directories(DEFAULT_PREFIXES).unwrap_or_default(),
+            ),
+            create_dirs_exclude: Value::default_of(Vec::new()),
+            create_dirs_ghost: Value::default_of(false),
             bind_dirs: Vec::new(),
             allow_soft_reboot: Value::default_of(false),
             allow_kexec: Value::default_of(false),
@@ -149,11 +160,7 @@ impl Config {
     pub fn load(root: &Root, overrides: &Overrides) -> Result<Config, ConfigError> {
         let mut builder = Builder::default();
         for file in [File::TransactionalUpdate, File::Tukit] {
-            let read = read_all(root, file, overrides)?;
-            builder.config.warnings.extend(read.warnings);
-            for assignment in read.assignments {
-                builder.set(file, &assignment)?;
-            }
+            builder.read(root, file, overrides)?;
         }
         for text in &overrides.settings {
             builder.set(File::Tukit, &parse::setting(text)?)?;
@@ -163,6 +170,16 @@ impl Config {
             .bind_dirs
             .retain(|dir| !dir.value.as_os_str().is_empty());
         Ok(config)
+    }
+
+    /// Reads only what the files of this name say, as [`Config::load`] does; everything else has its default.
+    ///
+    /// # Errors
+    /// As those of [`Config::load`].
+    pub fn load_only(root: &Root, file: File) -> Result<Config, ConfigError> {
+        let mut builder = Builder::default();
+        builder.read(root, file, &Overrides::default())?;
+        Ok(builder.config)
     }
 }
 
@@ -175,6 +192,16 @@ struct Builder {
 }
 
 impl Builder {
+    /// Applies all lines of `file`.
+    fn read(&mut self, root: &Root, file: File, overrides: &Overrides) -> Result<(), ConfigError> {
+        let read = read_all(root, file, overrides)?;
+        self.config.warnings.extend(read.warnings);
+        for assignment in read.assignments {
+            self.set(file, &assignment)?;
+        }
+        Ok(())
+    }
+
     /// Applies one line.
     fn set(&mut self, file: File, line: &Assignment) -> Result<(), ConfigError> {
         let is_list = line.index.is_some();
@@ -189,6 +216,16 @@ impl Builder {
             "BASE" => config.base = line.word(default.base.value)?,
             "ZYPPER_AUTO_IMPORT_KEYS" => {
                 config.import_keys = line.boolean(default.import_keys.value)?
+            }
+            "CREATE_DIRS_PREFIXES" => {
+                config.create_dirs_prefixes =
+                    line.directories(default.create_dirs_prefixes.value)?;
+            }
+            "CREATE_DIRS_EXCLUDE" => {
+                config.create_dirs_exclude = line.directories(default.create_dirs_exclude.value)?;
+            }
+            "CREATE_DIRS_GHOST" => {
+                config.create_dirs_ghost = line.boolean(default.create_dirs_ghost.value)?;
             }
             "REBOOT_ALLOW_SOFT_REBOOT" => {
                 config.allow_soft_reboot = line.boolean(default.allow_soft_reboot.value)?;
@@ -310,6 +347,10 @@ mod tests {
         fn line<T>(key: &str, value: &Value<T>, shown: impl std::fmt::Display) -> String {
             format!("{key}={shown} ({})\n", value.origin)
         }
+        fn words(paths: &Value<Vec<PathBuf>>) -> String {
+            let words: Vec<_> = paths.value.iter().map(|p| p.to_str().unwrap()).collect();
+            words.join(" ")
+        }
         let c = config;
         let mut lines = vec![
             line(
@@ -328,6 +369,21 @@ mod tests {
                 c.import_keys.value,
             ),
             line("BASE", &c.base, c.base.value.word()),
+            line(
+                "CREATE_DIRS_PREFIXES",
+                &c.create_dirs_prefixes,
+                words(&c.create_dirs_prefixes),
+            ),
+            line(
+                "CREATE_DIRS_EXCLUDE",
+                &c.create_dirs_exclude,
+                words(&c.create_dirs_exclude),
+            ),
+            line(
+                "CREATE_DIRS_GHOST",
+                &c.create_dirs_ghost,
+                c.create_dirs_ghost.value,
+            ),
         ];
         lines.extend(
             c.bind_dirs
@@ -402,6 +458,7 @@ mod tests {
                 Values::Words(words) => words.last().unwrap().0,
                 Values::Boolean => "1",
                 Values::Path | Values::Paths => "/some/where",
+                Values::Directories => "/some/where /else",
                 Values::Seconds => "7",
                 Values::Text => "some text",
             };
@@ -502,6 +559,13 @@ mod tests {
             ":2: BASE does not know this value: newest; write one of auto, active, default"
         );
         assert!(refusal("ZYPPER_AUTO_IMPORT_KEYS=maybe").contains("write 1 or 0"));
+        for wrong in ["var", "/var /", "/var /srv/../etc"] {
+            let refused = refusal(&format!("CREATE_DIRS_EXCLUDE='{wrong}'"));
+            assert!(
+                refused.contains("EXCLUDE needs absolute paths"),
+                "{refused}"
+            );
+        }
     }
 
     #[test]

@@ -114,6 +114,22 @@ pub(super) fn seconds(text: &str) -> Duration {
     Duration::from_secs(text.parse().unwrap_or(1))
 }
 
+/// The absolute paths of directories in `text`, with blanks between them; `None` when a word is none, or the root itself.
+pub(super) fn directories(text: &str) -> Option<Vec<PathBuf>> {
+    let words = text.split_ascii_whitespace().map(Path::new);
+    let paths = words.map(|word| is_below_root(word).then(|| word.components().collect()));
+    paths.collect()
+}
+
+/// Whether `path` is an absolute one of something in the root directory that no `..` leads out of.
+fn is_below_root(path: &Path) -> bool {
+    let mut parts = path.components();
+    let has_name = parts
+        .clone()
+        .any(|part| matches!(part, Component::Normal(_)));
+    path.is_absolute() && has_name && !parts.any(|part| part == Component::ParentDir)
+}
+
 fn header(at: At<'_>) -> Result<String, ConfigError> {
     let inner = at
         .text
@@ -311,17 +327,29 @@ impl Assignment {
             return Ok(self.with(default));
         }
         let path = Path::new(&self.value);
-        let has_name = path
-            .components()
-            .any(|part| matches!(part, Component::Normal(_)));
-        let climbs = path.components().any(|part| part == Component::ParentDir);
-        if path.is_absolute() && has_name && !climbs {
+        if is_below_root(path) {
             return Ok(self.with(path.to_owned()));
         }
         Err(self.error(
             "needs an absolute path",
             "write one that begins with a slash and has no .. in it".to_owned(),
         ))
+    }
+
+    /// The value as absolute paths of directories; no value means the default.
+    pub(super) fn directories(
+        &self,
+        default: Vec<PathBuf>,
+    ) -> Result<Value<Vec<PathBuf>>, ConfigError> {
+        if self.value.is_empty() {
+            return Ok(self.with(default));
+        }
+        let paths = directories(&self.value).ok_or_else(|| {
+            let remedy =
+                "write ones that begin with a slash and have no .. in them, with blanks between";
+            self.error("needs absolute paths", remedy.to_owned())
+        })?;
+        Ok(self.with(paths))
     }
 
     fn error(&self, problem: &str, remedy: String) -> ConfigError {

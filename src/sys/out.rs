@@ -1,12 +1,15 @@
 //! What a person reads. Everything the programs print goes through here.
 //!
 //! Standard output carries only what was asked for (a report, the output of the command that was run); what
-//! is told about the work goes to standard error, so that `run zypper --xmlout` stays XML.
+//! is told about the work goes to standard error, so that `run zypper --xmlout` stays XML. Where that is the journal,
+//! a program that keeps no log of its own can give each line its priority.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::OnceLock;
+
+use nix::sys::stat;
 
 use super::root;
 
@@ -26,6 +29,19 @@ pub enum Level {
 
 static LEVEL: OnceLock<Level> = OnceLock::new();
 static LINES: OnceLock<fn(&str)> = OnceLock::new();
+static PRIORITIES: OnceLock<()> = OnceLock::new();
+
+/// The variable that says which device and inode a unit's stream to the journal has (systemd.exec(5)).
+const JOURNAL_STREAM: &str = "JOURNAL_STREAM";
+
+/// Priority of a line in the journal (sd-daemon(3)).
+#[derive(Debug, Clone, Copy)]
+enum Priority {
+    Error = 3,
+    Warning = 4,
+    Info = 6,
+    Debug = 7,
+}
 
 /// Sets how much is told; the first call counts.
 pub fn set_level(level: Level) {
@@ -41,6 +57,14 @@ pub fn level() -> Level {
 /// Lets `print` write lines to the terminal, so that they do not tear a progress bar apart.
 pub fn lines_go_through(print: fn(&str)) {
     LINES.get_or_init(|| print);
+}
+
+/// Begins each line from now on with its priority, as the journal takes it from a unit, when standard error leads there.
+pub fn tell_priorities() {
+    let stream = std::env::var(JOURNAL_STREAM).unwrap_or_default();
+    if stat::fstat(io::stderr()).is_ok_and(|s| stream == format!("{}:{}", s.st_dev, s.st_ino)) {
+        PRIORITIES.get_or_init(|| ());
+    }
 }
 
 /// Whether a person watches standard error.
@@ -69,7 +93,7 @@ pub fn path(path: &Path) -> String {
 /// Tells what happens.
 pub fn say(text: impl fmt::Display) {
     if level() >= Level::Normal {
-        line(&text.to_string());
+        line(Priority::Info, &text.to_string());
     }
     tracing::info!("{text}");
 }
@@ -77,7 +101,7 @@ pub fn say(text: impl fmt::Display) {
 /// Tells a step that only `--verbose` shows.
 pub fn detail(text: impl fmt::Display) {
     if level() >= Level::Verbose {
-        line(&text.to_string());
+        line(Priority::Debug, &text.to_string());
     }
     tracing::debug!("{text}");
 }
@@ -85,29 +109,34 @@ pub fn detail(text: impl fmt::Display) {
 /// Tells what deserves attention but stops nothing; also with `--quiet`.
 pub fn warn(text: impl fmt::Display) {
     if level() >= Level::Quiet {
-        line(&format!("Warning: {text}"));
+        line(Priority::Warning, &format!("Warning: {text}"));
     }
     tracing::warn!("{text}");
 }
 
 /// Tells why it failed.
 pub fn error(text: impl fmt::Display) {
-    line(&format!("Error: {text}"));
+    line(Priority::Error, &format!("Error: {text}"));
     tracing::error!("{text}");
 }
 
 /// Tells more about an error or a warning.
 pub fn complaint(text: impl fmt::Display) {
     if level() >= Level::Quiet {
-        line(&text.to_string());
+        line(Priority::Warning, &text.to_string());
     }
     tracing::warn!("{text}");
 }
 
-fn line(text: &str) {
-    match LINES.get() {
-        Some(print) => print(text),
-        None => plain(text),
+fn line(priority: Priority, text: &str) {
+    match (LINES.get(), PRIORITIES.get()) {
+        (Some(print), _) => print(text),
+        (None, Some(())) => {
+            for line in text.lines() {
+                plain(&format!("<{}>{line}", priority as u8));
+            }
+        }
+        (None, None) => plain(text),
     }
 }
 
