@@ -4,8 +4,11 @@
 //! say. Reads only: it never writes, never opens a database for writing, holds no lock longer than a scan, and decides
 //! nothing about what is found.
 
+mod diff;
 mod model;
+pub mod order;
 
+pub use diff::{Change, ChangelogEntry, Diff, Transaction, changelog_delta};
 pub use model::{
     BadPackage, Directories, DirectoryEntry, FileState, InstalledPackage, Nevra, Prefix,
 };
