@@ -4,6 +4,7 @@
 
 CARGO  ?= cargo
 PROGRAM = transactional-update
+HELPER = create-dirs-from-rpmdb
 BUILT  ?= target/release
 DESTDIR ?=
 prefix  ?= /usr
@@ -58,18 +59,21 @@ man: deps
 install: build man install-system
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 target/man/*.8
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man5 target/man/*.5
-	for p in $(PROGRAM) tukit; do \
+	for p in $(PROGRAM) tukit $(HELPER); do \
 	  install -D -m 644 target/man/$$p.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/$$p && \
 	  install -D -m 644 target/man/_$$p $(DESTDIR)$(prefix)/share/zsh/site-functions/_$$p && \
 	  install -D -m 644 target/man/$$p.fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$$p.fish || exit 1; done
 
 # what a system runs, without the documents: tests put it into their machines, with the programs that BUILT names
 install-system:
-	install -D -m 755 -t $(DESTDIR)$(sbindir) $(BUILT)/$(PROGRAM) $(BUILT)/tukit
+	install -D -m 755 -t $(DESTDIR)$(sbindir) $(BUILT)/$(PROGRAM) $(BUILT)/tukit $(BUILT)/$(HELPER)
+	ln -sf $(HELPER) $(DESTDIR)$(sbindir)/create_dirs_from_rpmdb
 	install -D -m 755 -t $(DESTDIR)$(libexecdir) $(BUILT)/$(PROGRAM)-sync-etc-state
 	install -D -m 755 -t $(DESTDIR)$(dracutmodule) dracut/*.sh
 	install -D -m 644 -t $(DESTDIR)$(dracutmodule) dracut/*.service
 	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service units/*.timer
+	mkdir -p $(DESTDIR)$(unitdir)/sysinit.target.wants
+	ln -sf ../$(HELPER).service $(DESTDIR)$(unitdir)/sysinit.target.wants
 	install -D -m 755 -t $(DESTDIR)$(snapperplugins) snapper/50-etc
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
 	install -D -m 644 logrotate/$(PROGRAM) $(DESTDIR)$(sysconfdir)/logrotate.d/$(PROGRAM)

@@ -332,11 +332,55 @@ fn the_page_of_the_merge_has_every_option_and_what_the_program_says_of_itself() 
 }
 
 #[test]
+#[allow(clippy::disallowed_methods)] // tests start programs as a person does
+fn the_page_of_the_boot_helper_has_every_option_and_what_the_program_says_of_itself() {
+    let page = plain(&man::create_dirs::page());
+    let mut command = transactional_update::cli::create_dirs::command();
+    command.build();
+    let (mut commands, mut options) = (BTreeSet::new(), BTreeSet::new());
+    defined(&command, "", &mut commands, &mut options);
+    assert_eq!(options_in(&headings(&section(&page, "OPTIONS"))), options);
+    let program = env!("CARGO_BIN_EXE_create-dirs-from-rpmdb");
+    let out = std::process::Command::new(program).arg("--help").output();
+    let help = String::from_utf8(out.unwrap().stdout).unwrap();
+    let text = page.join("\n");
+    for word in help.split([' ', '\n', ',', '<', '>', ':', ';']) {
+        let is_code = !word.is_empty() && word.chars().all(|c| c.is_ascii_digit());
+        if word.starts_with('-') || is_code {
+            assert!(text.contains(word), "{word} of --help is not in the page");
+        }
+    }
+    for example in headings(&section(&page, "EXAMPLES")) {
+        let words = example.split_whitespace();
+        let parsed = cli::create_dirs::command().try_get_matches_from(words);
+        assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn the_page_of_the_boot_helper_has_every_word_of_its_json() {
+    let page = section(&plain(&man::create_dirs::page()), "JSON").join("\n");
+    let described: BTreeSet<&str> = page.split([' ', ',', '.', ':', '\n']).collect();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/dirs/report.rs");
+    let source = fs::read_to_string(source).unwrap();
+    for name in ["Action", "Reason", "Status"] {
+        let (_, block) = source.split_once(&format!("\nimpl {name} {{")).unwrap();
+        let (block, _) = block.split_once("\n}").unwrap();
+        let words: Vec<&str> = block.split('"').skip(1).step_by(2).collect();
+        assert!(words.len() > 3, "{name}");
+        for word in words {
+            assert!(described.contains(word), "{word} is not in the page");
+        }
+    }
+}
+
+#[test]
 fn the_pages_hold_nothing_that_the_reader_of_pages_would_not_show() {
     for (name, page) in [
         ("transactional-update", man::program_page()),
         ("transactional-update.conf", man::configuration_page()),
         ("transactional-update-sync-etc-state", man::sync_etc::page()),
+        ("create-dirs-from-rpmdb", man::create_dirs::page()),
         ("tukit", man::tukit::program_page()),
         ("tukit.conf", man::tukit::configuration_page()),
     ] {
@@ -365,6 +409,39 @@ fn names(value: &serde_json::Value, above: &str, into: &mut BTreeSet<String>) {
         serde_json::Value::Array(values) => values.iter().for_each(|v| names(v, above, into)),
         _ => {}
     }
+}
+
+/// What the boot helper prints when there is something of everything.
+fn directories() -> serde_json::Value {
+    use transactional_update::dirs;
+    use transactional_update::rpmdb::BadPackage;
+    let report = dirs::Report {
+        root: "a".into(),
+        database: Some(dirs::Source {
+            path: "a".into(),
+            backend: String::new(),
+        }),
+        status: dirs::Status::Scanned,
+        dry_run: false,
+        entries: vec![dirs::Entry {
+            path: "a".into(),
+            action: dirs::Action::Create,
+            reason: None,
+            mode: 0,
+            user: "a".into(),
+            group: "a".into(),
+            packages: Vec::new(),
+            error: None,
+        }],
+        bad: vec![BadPackage {
+            name: String::new(),
+            why: String::new(),
+        }],
+        warnings: Vec::new(),
+        tmpfiles: dirs::Tmpfiles::NotCalled,
+        took: Default::default(),
+    };
+    serde_json::to_value(cli::create_dirs::Answer::of(&report)).expect("an answer is plain data")
 }
 
 #[test]
@@ -411,13 +488,19 @@ fn every_field_of_the_json_is_described_and_no_other() {
         }],
     };
     let page = plain(&man::program_page());
-    for (title, answer) in [
-        ("JSON OF STATUS", serde_json::to_value(status).unwrap()),
-        ("JSON OF LIST", serde_json::to_value(list).unwrap()),
+    let helper = plain(&man::create_dirs::page());
+    for (page, title, answer) in [
+        (
+            &page,
+            "JSON OF STATUS",
+            serde_json::to_value(status).unwrap(),
+        ),
+        (&page, "JSON OF LIST", serde_json::to_value(list).unwrap()),
+        (&helper, "JSON", directories()),
     ] {
         let mut printed = BTreeSet::new();
         names(&answer, "", &mut printed);
-        let headings = headings(&section(&page, title));
+        let headings = headings(&section(page, title));
         let described = headings.iter().flat_map(|h| h.split(", "));
         assert_eq!(
             described.map(str::to_owned).collect::<BTreeSet<_>>(),

@@ -2,6 +2,7 @@
 //!
 //! Both come from the definitions that the programs themselves use, so that they cannot differ from them.
 
+pub(crate) mod create_dirs;
 pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod sync_etc;
@@ -29,12 +30,14 @@ fn main() -> io::Result<()> {
         ("transactional-update.8", program_page()),
         ("transactional-update.conf.5", configuration_page()),
         ("transactional-update-sync-etc-state.8", sync_etc::page()),
+        ("create-dirs-from-rpmdb.8", create_dirs::page()),
         ("tukit.8", tukit::program_page()),
         ("tukit.conf.5", tukit::configuration_page()),
     ] {
         fs::write(out.join(file), page)?;
     }
     completions(out, NAME, cli::args::command())?;
+    completions(out, create_dirs::NAME, cli::create_dirs::command())?;
     completions(out, "tukit", cli::tukit::args::command())
 }
 
@@ -83,7 +86,7 @@ pub(crate) fn program_page() -> String {
     page.section("Examples");
     page.table(EXAMPLES);
     page.section("See also")
-        .text("transactional-update.conf(5), tukit(8), tukit.conf(5), snapper(8), zypper(8), btrfs-subvolume(8)");
+        .text("transactional-update.conf(5), create-dirs-from-rpmdb(8), tukit(8), tukit.conf(5), snapper(8), zypper(8), btrfs-subvolume(8)");
     page.render()
 }
 
@@ -104,7 +107,7 @@ pub(crate) fn configuration_page() -> String {
     page.section("Examples");
     page.table(CONFIGURATION_EXAMPLES);
     page.section("See also")
-        .text("transactional-update(8), tukit.conf(5)");
+        .text("transactional-update(8), create-dirs-from-rpmdb(8), tukit.conf(5)");
     page.render()
 }
 
@@ -119,7 +122,8 @@ const DESCRIPTION: &[&str] = &[
      reboot only does something for an update that waits already. Without a command, what UPDATE_METHOD in the configuration says is done.",
     "The root must be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
      the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \
-     the new system runs, and is told at the end. /var/cache and /var/log are live.",
+     the new system runs, and is told at the end. /var/cache and /var/log are live. The directories that packages own there are made at \
+     the next boot, see create-dirs-from-rpmdb(8).",
     "Where /etc is a subvolume inside the snapshot, mounted on itself by fstab, what is changed in the running /etc until the reboot is \
      merged into the new one when it first boots, see transactional-update-sync-etc-state(8); what both sides changed is told at the end \
      of a transaction and by status. Where it is a directory of a read-write root, nothing merges it: those changes will not be there \
@@ -188,6 +192,10 @@ const UNITS: &[(&str, &str)] = &[
     (
         "transactional-update-boot.service",
         "Notes after a boot that the snapshot boots, and recovers before. To be enabled everywhere.",
+    ),
+    (
+        "create-dirs-from-rpmdb.service",
+        "Makes at boot the directories that packages own in /var, /srv and /opt, see create-dirs-from-rpmdb(8). Need not be enabled.",
     ),
     (
         "prepare-nextroot-for-softreboot.service",

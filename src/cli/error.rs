@@ -11,12 +11,12 @@ use crate::sys::out;
 /// Exit code of everything that failed; nothing has changed then.
 pub(super) const FAILED: u8 = 1;
 
-/// Prints what clap has to say: help and version are no failures, anything else is.
-pub(super) fn usage(error: &clap::Error) -> ExitCode {
+/// Prints what clap has to say: help and version are no failures, anything else is, with this exit code.
+pub(super) fn usage(error: &clap::Error, code: u8) -> ExitCode {
     let is_failure = error.use_stderr();
     match error.print() {
         Ok(()) if !is_failure => ExitCode::SUCCESS,
-        _ => ExitCode::from(FAILED),
+        _ => ExitCode::from(code),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod args;
 mod boot_complete;
 mod chain;
 mod cleanup;
+pub mod create_dirs;
 mod discard;
 mod error;
 mod list;
@@ -46,7 +47,7 @@ pub fn main() -> ExitCode {
     }
     let line = match args::parse(std::env::args_os()) {
         Ok(line) => line,
-        Err(e) => return error::usage(&e),
+        Err(e) => return error::usage(&e, error::FAILED),
     };
     out::set_level(match (line.options.quiet, line.options.verbose) {
         (true, _) => out::Level::Quiet,

@@ -50,7 +50,7 @@ pub fn command() -> clap::Command {
 #[must_use]
 pub fn main() -> ExitCode {
     match SyncEtc::try_parse() {
-        Err(e) => error::usage(&e),
+        Err(e) => error::usage(&e, error::FAILED),
         Ok(asked) => match asked.run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => error::report(&e),

@@ -31,7 +31,7 @@ pub fn main() -> ExitCode {
     }
     let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
-        Err(e) => return error::usage(&e),
+        Err(e) => return error::usage(&e, error::FAILED),
     };
     let Some(command) = cli.command else {
         return version();
