@@ -142,7 +142,8 @@ fn line(priority: Priority, text: &str) {
 
 /// Writes a line to standard error. Nobody is left to tell when that is closed.
 pub fn plain(text: &str) {
-    writeln!(io::stderr().lock(), "{text}").unwrap_or(());
+    let line = format!("{text}\n");
+    io::stderr().lock().write_all(line.as_bytes()).unwrap_or(());
 }
 
 /// Writes an answer to standard output.
