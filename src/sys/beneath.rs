@@ -75,6 +75,22 @@ pub fn open_entry(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
     )
 }
 
+/// Opens the regular file `rel` below `dir` for reading.
+///
+/// # Errors
+/// As [`open_dir`], also for a link; `InvalidInput` for what is no regular file.
+pub fn open_file(dir: impl AsFd, rel: &Path) -> io::Result<File> {
+    // O_NONBLOCK: a FIFO is opened, and refused, instead of waited for
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let inside = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS;
+    let file = File::from(openat(dir, rel, flags, inside)?);
+    if !file.metadata()?.is_file() {
+        let kind = io::ErrorKind::InvalidInput;
+        return Err(io::Error::new(kind, "it is no regular file"));
+    }
+    Ok(file)
+}
+
 /// Opens a file for reading as a process chrooted into `dir` would find it: links are followed inside `dir`.
 ///
 /// # Errors
@@ -474,6 +490,9 @@ mod tests {
             Some(Errno::ELOOP as i32)
         );
         assert!(make_dirs(&fd, Path::new("link/new"), 0o755).is_err());
+        for no_file in ["link", "link/passwd", ""] {
+            assert!(open_file(&fd, Path::new(no_file)).is_err(), "{no_file}");
+        }
         assert!(open_dir(&fd, Path::new("../")).is_err());
     }
 

@@ -147,6 +147,31 @@ fn cut_half_line(file: &File) -> io::Result<()> {
     failpoint::hit("line-cut")
 }
 
+/// A directory that only we may enter, where temporary files go (tempfile(3), `TMPDIR`). It is removed on drop with all
+/// that is in it; what is still open there lives until it is closed.
+#[derive(Debug)]
+pub struct PrivateDir(tempfile::TempDir);
+
+impl PrivateDir {
+    /// Makes one.
+    ///
+    /// # Errors
+    /// The error of mkdir(2).
+    pub fn new() -> io::Result<PrivateDir> {
+        let dir = tempfile::Builder::new()
+            .prefix("transactional-update.")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()?;
+        Ok(PrivateDir(dir))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,5 +239,18 @@ mod tests {
             io::ErrorKind::FileTooLarge
         );
         assert_eq!(read_bounded(&path, 11).unwrap().len(), 11);
+    }
+
+    #[test]
+    fn a_private_directory_is_ours_alone_and_goes_with_what_is_in_it() {
+        let dir = PrivateDir::new().unwrap();
+        let path = dir.path().to_owned();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
+            0o700
+        );
+        fs::write(path.join("f"), "x").unwrap();
+        drop(dir);
+        assert!(!path.exists());
     }
 }

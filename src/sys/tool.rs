@@ -4,10 +4,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -118,37 +118,61 @@ impl Tool {
     /// # Errors
     /// When it could not be started or did not end; a program that fails is no error.
     pub fn run(&self) -> Result<Done, ToolError> {
-        let name = || self.argv.program().display().to_string();
+        let mut running = self.start()?;
+        let stdout = Stream::collect(running.stdout.take());
+        let stderr = Stream::collect(running.stderr.take());
+        let code = running.wait()?;
+        Ok(self.done(code, stdout.take(), stderr.take()))
+    }
+
+    /// Runs it, hands out what it prints as it comes, in pieces of any length and without a limit, and waits for its end.
+    /// `stdout` of the result is empty.
+    ///
+    /// # Errors
+    /// As [`Tool::run`]; when `take` fails, which ends the program.
+    pub fn stream(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Done, ToolError> {
+        let mut running = self.start()?;
+        let stderr = Stream::collect(running.stderr.take());
+        let pieces = pieces(running.stdout.take());
+        loop {
+            match pieces.recv_timeout(running.left()) {
+                Ok(piece) => take(&piece).map_err(|e| running.stop(e))?,
+                Err(RecvTimeoutError::Timeout) => return Err(running.too_late()),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let code = running.wait()?;
+        Ok(self.done(code, Vec::new(), stderr.take()))
+    }
+
+    fn start(&self) -> Result<Running, ToolError> {
+        let name = self.argv.program().display().to_string();
         tracing::info!("calling {}", self.argv);
-        let not_run = |e| ToolError::NotRun(name(), e);
-        let mut child = self.command().spawn().map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => ToolError::NotFound(name()),
-            _ => not_run(e),
-        })?;
-        let pid = i32::try_from(child.id()).map_or(Pid::from_raw(0), Pid::from_raw);
-        let stdout = Stream::collect(child.stdout.take());
-        let stderr = Stream::collect(child.stderr.take());
-        let status = match waited(child).recv_timeout(self.limit) {
-            Ok(status) => status.map_err(not_run)?,
-            Err(RecvTimeoutError::Timeout) => {
-                end(pid);
-                return Err(ToolError::TimedOut(name(), self.limit));
-            }
-            Err(RecvTimeoutError::Disconnected) => {
-                end(pid);
-                return Err(not_run(io::ErrorKind::Other.into()));
-            }
+        let mut child = match self.command().spawn() {
+            Ok(child) => child,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(ToolError::NotFound(name)),
+            Err(e) => return Err(ToolError::NotRun(name, e)),
         };
-        let done = Done {
-            code: code(status),
-            stdout: stdout.take(),
-            stderr: stderr.take(),
-        };
-        let said = String::from_utf8_lossy(&done.stderr);
-        for line in said.lines() {
+        Ok(Running {
+            name,
+            group: i32::try_from(child.id()).map_or(Pid::from_raw(0), Pid::from_raw),
+            begun: Instant::now(),
+            limit: self.limit,
+            stdout: child.stdout.take(),
+            stderr: child.stderr.take(),
+            ended: waited(child),
+        })
+    }
+
+    fn done(&self, code: u8, stdout: Vec<u8>, stderr: Vec<u8>) -> Done {
+        for line in String::from_utf8_lossy(&stderr).lines() {
             tracing::info!("{}: {line}", self.argv.program().display());
         }
-        Ok(done)
+        Done {
+            code,
+            stdout,
+            stderr,
+        }
     }
 
     fn command(&self) -> std::process::Command {
@@ -160,6 +184,51 @@ impl Tool {
             .stderr(Stdio::piped())
             .process_group(0);
         command
+    }
+}
+
+/// A program that was started.
+struct Running {
+    name: String,
+    group: Pid,
+    begun: Instant,
+    limit: Duration,
+    stdout: Option<ChildStdout>,
+    stderr: Option<ChildStderr>,
+    ended: Receiver<io::Result<ExitStatus>>,
+}
+
+impl Running {
+    /// How long it may still take.
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.begun.elapsed())
+    }
+
+    /// Its exit code, as soon as it has one.
+    fn wait(&self) -> Result<u8, ToolError> {
+        match self.ended.recv_timeout(self.left()) {
+            Ok(Ok(status)) => Ok(code(status)),
+            Ok(Err(e)) => Err(ToolError::NotRun(self.name.clone(), e)),
+            Err(RecvTimeoutError::Timeout) => Err(self.too_late()),
+            Err(RecvTimeoutError::Disconnected) => Err(self.stop(io::ErrorKind::Other.into())),
+        }
+    }
+
+    fn too_late(&self) -> ToolError {
+        self.end();
+        ToolError::TimedOut(self.name.clone(), self.limit)
+    }
+
+    fn stop(&self, e: io::Error) -> ToolError {
+        self.end();
+        ToolError::NotRun(self.name.clone(), e)
+    }
+
+    /// Kills it with what it started; once it has ended, its number may be another's.
+    fn end(&self) {
+        if self.ended.try_recv().is_err() {
+            end(self.group);
+        }
     }
 }
 
@@ -207,6 +276,20 @@ impl Stream {
         self.ended.recv_timeout(LINGER).unwrap_or(());
         std::mem::take(&mut self.kept.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// What comes out of `stream`, read in a thread of its own that waits when nobody takes it.
+fn pieces(mut stream: Option<impl Read + Send + 'static>) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::sync_channel(4);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 64 << 10];
+        while let Some(read @ 1..) = read_some(stream.as_mut(), &mut buffer) {
+            if sender.send(buffer[..read].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 fn read_some(stream: Option<&mut impl Read>, buffer: &mut [u8]) -> Option<usize> {
@@ -290,5 +373,35 @@ mod tests {
     fn more_output_than_is_kept_is_read_to_its_end() {
         let done = sh("head -c 3000000 /dev/zero; echo end >&2", 60).unwrap();
         assert_eq!((done.stdout.len(), done.last_words()), (KEPT, "end".into()));
+    }
+
+    #[test]
+    fn a_stream_is_handed_out_whole_however_long_it_is() {
+        let argv = Argv::new([
+            "sh",
+            "-c",
+            "head -c 30000000 /dev/zero; echo end >&2; exit 3",
+        ]);
+        let mut got = 0;
+        let tool = Tool::new(argv, Duration::from_secs(60));
+        let done = tool.stream(&mut |piece| {
+            got += piece.len();
+            Ok(())
+        });
+        let done = done.unwrap();
+        assert_eq!(
+            (got, done.code, done.last_words()),
+            (30_000_000, 3, "end".into())
+        );
+    }
+
+    #[test]
+    fn a_stream_that_is_refused_or_hangs_ends_the_program() {
+        let endless = Tool::new(Argv::new(["cat", "/dev/zero"]), Duration::from_secs(60));
+        let refused = endless.stream(&mut |_| Err(io::Error::other("enough")));
+        assert!(refused.unwrap_err().to_string().contains("enough"));
+        let argv = Argv::new(["sh", "-c", "echo; exec sleep 1000"]);
+        let hangs = Tool::new(argv, Duration::from_millis(200)).stream(&mut |_| Ok(()));
+        assert!(matches!(hangs, Err(ToolError::TimedOut(..))));
     }
 }
