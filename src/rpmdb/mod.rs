@@ -4,11 +4,23 @@
 //! say. Reads only: it never writes, never opens a database for writing, holds no lock longer than a scan, and decides
 //! nothing about what is found.
 
+mod database;
 mod diff;
+mod directories;
+mod error;
+mod fingerprint;
+mod header;
+mod locate;
+mod map;
 mod model;
+mod ndb;
 pub mod order;
+mod source;
 
+pub use database::{Database, OpenOptions};
 pub use diff::{Change, ChangelogEntry, Diff, Transaction, changelog_delta};
+pub use error::RpmdbError;
+pub use fingerprint::{FileStamp, Fingerprint};
 pub use model::{
-    BadPackage, Directories, DirectoryEntry, FileState, InstalledPackage, Nevra, Prefix,
+    Backend, BadPackage, Directories, DirectoryEntry, FileState, InstalledPackage, Nevra, Prefix,
 };

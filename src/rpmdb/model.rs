@@ -5,6 +5,39 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// A format of the database, as rpm names it (`%_db_backend`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Backend {
+    /// `Packages.db`.
+    Ndb,
+    /// `rpmdb.sqlite`.
+    Sqlite,
+    /// `Packages`: Berkeley DB.
+    Bdb,
+}
+
+impl Backend {
+    /// The one with this name.
+    pub(super) fn named(name: &str) -> Option<Backend> {
+        match name {
+            "ndb" => Some(Backend::Ndb),
+            "sqlite" => Some(Backend::Sqlite),
+            "bdb" | "bdb_ro" => Some(Backend::Bdb),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Backend::Ndb => "ndb",
+            Backend::Sqlite => "sqlite",
+            Backend::Bdb => "bdb",
+        })
+    }
+}
+
 /// Name, epoch, version, release and architecture of a package, as the database spells them (rpm tags 1000, 1003, 1001,
 /// 1002, 1022).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -152,6 +185,12 @@ impl Prefix {
         path.strip_prefix(prefix)
             .and_then(|rest| rest.strip_prefix(b"/"))
             .is_some_and(|rest| !rest.is_empty())
+    }
+
+    /// Whether what is in the directory `name`, which ends in `/`, lies below it.
+    pub(super) fn holds_files_of(&self, name: &[u8]) -> bool {
+        let rest = name.strip_prefix(self.0.as_os_str().as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"/"))
     }
 }
 

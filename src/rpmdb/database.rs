@@ -1,0 +1,194 @@
+//! The database of a root: one face for all formats.
+
+use std::path::{Path, PathBuf};
+
+use super::directories::{self, MOST_TEXT};
+use super::fingerprint::Fingerprint;
+use super::header::{Damage, Header};
+use super::locate::{self, Found};
+use super::model::{BadPackage, Directories, DirectoryEntry, InstalledPackage, Prefix};
+use super::ndb::Ndb;
+use super::source::{Ask, Blobs};
+use super::{Backend, RpmdbError};
+use crate::sys::Root;
+
+/// How often a scan is begun at most. A backend gives up earlier.
+const ATTEMPTS: u32 = 8;
+/// So many packages that cannot be read are no longer some among good ones.
+const MOST_BAD: usize = 10_000;
+
+/// How a database is opened.
+#[derive(Debug, Clone, Default)]
+pub struct OpenOptions {
+    /// The directory below the root that it is in. `None`: where rpm has it.
+    pub dir: Option<PathBuf>,
+    /// Compare each header that is read with the digest that its package brought; one that differs is read, and reported
+    /// as bad. Takes several times as long.
+    pub verify_digests: bool,
+}
+
+/// An RPM database, open for reading.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    backend: Backend,
+    ignored: Vec<(Backend, PathBuf)>,
+    verify_digests: bool,
+    source: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    Ndb(Ndb),
+}
+
+impl Database {
+    /// The database of a root; `None` when it has none.
+    ///
+    /// # Errors
+    /// When there is one that cannot be opened.
+    pub fn open(root: &Root, options: &OpenOptions) -> Result<Option<Database>, RpmdbError> {
+        let Some(Found {
+            place,
+            file,
+            ignored,
+        }) = locate::find(root, options.dir.as_deref())?
+        else {
+            return Ok(None);
+        };
+        let source = match place.backend {
+            Backend::Ndb => Source::Ndb(Ndb::new(file, &place.path)),
+            Backend::Sqlite | Backend::Bdb => {
+                return Err(RpmdbError::format(&place.path, "it is not one of ndb"));
+            }
+        };
+        Ok(Some(Database {
+            path: place.path,
+            backend: place.backend,
+            ignored: ignored.into_iter().map(|p| (p.backend, p.path)).collect(),
+            verify_digests: options.verify_digests,
+            source,
+        }))
+    }
+
+    /// Its format.
+    #[must_use]
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// The file that holds its packages.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Other databases of the root, which are not read.
+    #[must_use]
+    pub fn ignored(&self) -> &[(Backend, PathBuf)] {
+        &self.ignored
+    }
+
+    /// Its state, without reading its packages.
+    ///
+    /// # Errors
+    /// When what says it cannot be read.
+    pub fn fingerprint(&self) -> Result<Fingerprint, RpmdbError> {
+        match &self.source {
+            Source::Ndb(ndb) => ndb.fingerprint(),
+        }
+    }
+
+    /// The directories that packages own below `prefixes`.
+    ///
+    /// # Errors
+    /// When the database cannot be read as a whole. A package that cannot is in [`Directories::bad`], and has no entries.
+    pub fn directories(&self, prefixes: &[Prefix]) -> Result<Directories, RpmdbError> {
+        let Source::Ndb(blobs) = &self.source;
+        let fresh = || (Directories::default(), MOST_TEXT);
+        let ((mut found, _), bad) =
+            self.scan(blobs, Some(prefixes), fresh, |(found, room), header| {
+                let number = found.packages.len();
+                let entries = directories::of(header, prefixes, number, room)?;
+                if !entries.is_empty() {
+                    found.packages.push(header.package()?);
+                    found.entries.extend(entries);
+                }
+                Ok(())
+            })?;
+        // byte by byte: a path is compared part by part, and takes `a//b` for `a/b`
+        let key = |e: &DirectoryEntry| (e.path.as_os_str().to_owned(), e.package);
+        found.entries.sort_by_cached_key(key);
+        Ok(Directories { bad, ..found })
+    }
+
+    /// The packages, in the order of the database, and those that cannot be read.
+    ///
+    /// # Errors
+    /// When the database cannot be read as a whole.
+    pub fn nevras(&self) -> Result<(Vec<InstalledPackage>, Vec<BadPackage>), RpmdbError> {
+        let Source::Ndb(blobs) = &self.source;
+        self.scan(blobs, None, Vec::new, |found, header| {
+            found.push(header.package()?);
+            Ok(())
+        })
+    }
+
+    /// Calls `each` for every header with what `fresh` made, until a scan is through that nobody disturbed; returns what was
+    /// made, and what could not be read.
+    fn scan<T>(
+        &self,
+        blobs: &dyn Blobs,
+        prefixes: Option<&[Prefix]>,
+        fresh: impl Fn() -> T,
+        each: impl Fn(&mut T, &Header<'_>) -> Result<(), Damage>,
+    ) -> Result<(T, Vec<BadPackage>), RpmdbError> {
+        for attempt in 0..ATTEMPTS {
+            let mut made = fresh();
+            let mut bad = Vec::new();
+            let mut bad_count = 0;
+            let scanned = blobs.for_each(Ask { prefixes, attempt }, &mut |blob| {
+                let mut report = |name: String, why: String| {
+                    bad_count += 1;
+                    if bad_count <= MOST_BAD {
+                        bad.push(BadPackage { name, why });
+                    }
+                };
+                let name = format_args!("number {}", blob.number);
+                let header = blob
+                    .bytes
+                    .and_then(|bytes| Header::parse(bytes).map_err(|damage| damage.to_string()));
+                match header {
+                    Err(why) => report(name.to_string(), why),
+                    Ok(header) => {
+                        let name = || {
+                            header
+                                .nevra()
+                                .map_or_else(|_| name.to_string(), |n| n.to_string())
+                        };
+                        let verified = if self.verify_digests {
+                            header.verify()
+                        } else {
+                            Ok(())
+                        };
+                        for result in [verified, each(&mut made, &header)] {
+                            if let Err(damage) = result {
+                                report(name(), damage.to_string());
+                            }
+                        }
+                    }
+                }
+            });
+            match scanned {
+                Err(RpmdbError::Changed(_)) => {}
+                Err(e) => return Err(e),
+                Ok(()) if bad_count > MOST_BAD => {
+                    let why = format!("{bad_count} of its packages cannot be read");
+                    return Err(RpmdbError::Format(self.path.clone(), why));
+                }
+                Ok(()) => return Ok((made, bad)),
+            }
+        }
+        Err(RpmdbError::Busy(self.path.clone()))
+    }
+}

@@ -1,0 +1,77 @@
+//! A file in memory.
+
+#![allow(unsafe_code)]
+
+use std::ffi::c_void;
+use std::fs::File;
+use std::io;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// A file, mapped for reading.
+///
+/// A disk that fails to deliver a page, or a writer that cuts the file off, ends the process with SIGBUS at the place that
+/// reads it: mmap(2) has no other way to tell. The caller therefore holds the lock that writers of the file take, and is a
+/// program that may die there without harm: it only reads, and what it made before was made by one rename each.
+#[derive(Debug)]
+pub(super) struct Map {
+    start: NonNull<c_void>,
+    length: NonZeroUsize,
+}
+
+impl Map {
+    /// The first `length` bytes of `file`, which has so many.
+    ///
+    /// # Errors
+    /// The error of mmap(2); `InvalidInput` for nothing.
+    pub(super) fn of(file: &File, length: u64) -> io::Result<Map> {
+        let length = usize::try_from(length).ok().and_then(NonZeroUsize::new);
+        let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        // SAFETY: a new mapping at an address that the kernel chooses; it replaces nothing that Rust knows of.
+        let start = unsafe {
+            mmap(
+                None,
+                length,
+                ProtFlags::PROT_READ,
+                MapFlags::MAP_PRIVATE,
+                file,
+                0,
+            )
+        }?;
+        Ok(Map { start, length })
+    }
+
+    /// The bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        // SAFETY: `start` is readable for `length` bytes until `drop`, which the borrow of `self` outlives not; nobody in
+        // this process writes there. Another process is kept out by the lock, as `Map` says; if it writes all the same the
+        // bytes differ between two looks, which the readers of them bear: every look is checked against the length.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.length.get()) }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: the mapping that `of` made, whole, and no borrow of it is left.
+        let unmapped = unsafe { munmap(self.start, self.length.get()) };
+        debug_assert!(unmapped.is_ok(), "{unmapped:?}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_shows_the_bytes_of_the_file() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&path, vec![7; 10_000]).unwrap();
+        let file = File::open(&path).unwrap();
+        let map = Map::of(&file, 10_000).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(map.bytes(), vec![7; 10_000]);
+        assert!(Map::of(&file, 0).is_err());
+    }
+}
