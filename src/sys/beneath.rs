@@ -91,6 +91,41 @@ pub fn open_file(dir: impl AsFd, rel: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Opens the directory `name` in `dir`, one name and no path, as a place to go on from (`O_PATH`). Needs no openat2(2), which
+/// kernels before 5.6 do not have: of a single name, `O_NOFOLLOW` refuses all that RESOLVE_NO_SYMLINKS does, and only `..`
+/// leads out.
+///
+/// # Errors
+/// `ENOTDIR` also for a symbolic link, `InvalidFilename` for what is no single name, else the error of openat(2).
+pub fn step(dir: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    open_name(dir, name, OFlag::O_PATH)
+}
+
+/// As [`step`], to read the directory or to change what belongs to it.
+///
+/// # Errors
+/// As there.
+pub fn enter(dir: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    open_name(dir, name, OFlag::O_RDONLY)
+}
+
+fn open_name(dir: impl AsFd, name: &OsStr, how: OFlag) -> io::Result<OwnedFd> {
+    if Path::new(name).file_name() != Some(name) {
+        return Err(io::Error::from(io::ErrorKind::InvalidFilename));
+    }
+    let flags = how | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::openat(dir, name, flags, Mode::empty())?)
+}
+
+/// Opens an open directory once more, to read it.
+///
+/// # Errors
+/// The error of openat(2).
+pub fn reopen(dir: impl AsFd) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    Ok(nix::fcntl::openat(dir, ".", flags, Mode::empty())?)
+}
+
 /// Opens a file for reading as a process chrooted into `dir` would find it: links are followed inside `dir`.
 ///
 /// # Errors
@@ -494,6 +529,28 @@ mod tests {
             assert!(open_file(&fd, Path::new(no_file)).is_err(), "{no_file}");
         }
         assert!(open_dir(&fd, Path::new("../")).is_err());
+    }
+
+    #[test]
+    fn a_step_goes_into_a_directory_of_that_name_and_nowhere_else() {
+        let (tmp, fd) = dir();
+        std::fs::create_dir_all(tmp.path().join("a/b")).unwrap();
+        symlink("a", tmp.path().join("link")).unwrap();
+        std::fs::write(tmp.path().join("file"), "").unwrap();
+        let both: [fn(&OwnedFd, &OsStr) -> io::Result<OwnedFd>; 2] =
+            [|dir, name| step(dir, name), |dir, name| enter(dir, name)];
+        for open in both {
+            let a = open(&fd, OsStr::new("a")).unwrap();
+            assert_eq!(names(reopen(&a).unwrap()).unwrap(), ["b"]);
+            let kind = |name: &str| open(&fd, OsStr::new(name)).unwrap_err().kind();
+            for name in ["link", "file"] {
+                assert_eq!(kind(name), io::ErrorKind::NotADirectory, "{name}");
+            }
+            for name in ["..", ".", "", "a/b", "a/", "/", "link/b"] {
+                assert_eq!(kind(name), io::ErrorKind::InvalidFilename, "{name:?}");
+            }
+            assert_eq!(kind("none"), io::ErrorKind::NotFound);
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub(crate) const TERMINAL: &str = "/dev/tty";
 pub(crate) const NULL: &str = "/dev/null";
 /// Says whether SELinux refuses or only tells; there only when it is on (selinux(8)).
 pub(crate) const SELINUX: &str = "/sys/fs/selinux/enforce";
+/// The label that the calling thread's new files get (proc_pid_attr(5)).
+pub(crate) const CREATE_LABEL: &str = "/proc/thread-self/attr/fscreate";
 /// Search path of every program that is started on behalf of the system.
 pub(crate) const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a root directory is called from inside.
