@@ -92,6 +92,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Whether it waits for a user or a group.
+    #[must_use]
+    pub fn is_waiting(self) -> bool {
+        matches!(
+            self,
+            Reason::UnknownUser | Reason::UnknownGroup | Reason::BelowDeferred
+        )
+    }
+
     /// The word for it in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
