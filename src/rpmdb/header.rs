@@ -477,3 +477,6 @@ numbers!(1, u8);
 numbers!(2, u16);
 numbers!(4, u32);
 numbers!(8, u64);
+
+#[cfg(test)]
+mod tests;

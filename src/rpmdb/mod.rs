@@ -16,6 +16,8 @@ mod model;
 mod ndb;
 pub mod order;
 mod source;
+#[cfg(test)]
+mod testing;
 
 pub use database::{Database, OpenOptions};
 pub use diff::{Change, ChangelogEntry, Diff, Transaction, changelog_delta};
