@@ -22,6 +22,7 @@ mod root_boot;
 mod root_chain;
 mod root_cleanup;
 mod root_clock;
+mod root_dirs_race;
 mod root_disk;
 mod root_environment;
 mod root_etc;
