@@ -89,7 +89,8 @@ impl Builder<'_> {
     }
 
     /// Makes `top` in the open directory `parent`, where it can be seen before it has its owner. What is below it cannot: it
-    /// is made while only root can enter `top`.
+    /// is made while only root can enter `top`. A cut in between leaves `top` as it is then, which the next run finds there
+    /// with another owner or mode.
     ///
     /// # Errors
     /// Nothing of it was made then.
