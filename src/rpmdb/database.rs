@@ -1,5 +1,6 @@
 //! The database of a root: one face for all formats.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use super::directories::{self, MOST_TEXT};
@@ -116,9 +117,7 @@ impl Database {
                 }
                 Ok(())
             })?;
-        // byte by byte: a path is compared part by part, and takes `a//b` for `a/b`
-        let key = |e: &DirectoryEntry| (e.path.as_os_str().to_owned(), e.package);
-        found.entries.sort_by_cached_key(key);
+        found.entries.sort_by(by_path);
         Ok(Directories { bad, ..found })
     }
 
@@ -145,36 +144,24 @@ impl Database {
     ) -> Result<(T, Vec<BadPackage>), RpmdbError> {
         for attempt in 0..ATTEMPTS {
             let mut made = fresh();
-            let mut bad = Vec::new();
-            let mut bad_count = 0;
+            let mut bad = Bad::default();
             let scanned = blobs.for_each(Ask { prefixes, attempt }, &mut |blob| {
-                let mut report = |name: String, why: String| {
-                    bad_count += 1;
-                    if bad_count <= MOST_BAD {
-                        bad.push(BadPackage { name, why });
-                    }
-                };
-                let name = format_args!("number {}", blob.number);
                 let header = blob
                     .bytes
                     .and_then(|bytes| Header::parse(bytes).map_err(|damage| damage.to_string()));
                 match header {
-                    Err(why) => report(name.to_string(), why),
+                    Err(why) => bad.add(blob.number, None, why),
                     Ok(header) => {
-                        let name = || {
-                            header
-                                .nevra()
-                                .map_or_else(|_| name.to_string(), |n| n.to_string())
-                        };
                         let verified = if self.verify_digests {
                             header.verify()
                         } else {
                             Ok(())
                         };
-                        for result in [verified, each(&mut made, &header)] {
-                            if let Err(damage) = result {
-                                report(name(), damage.to_string());
-                            }
+                        for damage in [verified, each(&mut made, &header)]
+                            .into_iter()
+                            .filter_map(Result::err)
+                        {
+                            bad.add(blob.number, Some(&header), damage.to_string());
                         }
                     }
                 }
@@ -182,13 +169,41 @@ impl Database {
             match scanned {
                 Err(RpmdbError::Changed(_)) => {}
                 Err(e) => return Err(e),
-                Ok(()) if bad_count > MOST_BAD => {
-                    let why = format!("{bad_count} of its packages cannot be read");
+                Ok(()) if bad.count > MOST_BAD => {
+                    let why = format!("{} of its packages cannot be read", bad.count);
                     return Err(RpmdbError::Format(self.path.clone(), why));
                 }
-                Ok(()) => return Ok((made, bad)),
+                Ok(()) => return Ok((made, bad.packages)),
             }
         }
         Err(RpmdbError::Busy(self.path.clone()))
     }
 }
+
+/// The bad packages of a scan.
+#[derive(Default)]
+struct Bad {
+    count: usize,
+    /// Not more of them than are told.
+    packages: Vec<BadPackage>,
+}
+
+impl Bad {
+    fn add(&mut self, number: u64, header: Option<&Header<'_>>, why: String) {
+        self.count += 1;
+        if self.count <= MOST_BAD {
+            let nevra = header.and_then(|h| h.nevra().ok());
+            let name = nevra.map_or_else(|| format!("number {number}"), |n| n.to_string());
+            self.packages.push(BadPackage { name, why });
+        }
+    }
+}
+
+/// Byte by byte: paths are compared part by part else, and `a//b` is then equal to `a/b`.
+fn by_path(a: &DirectoryEntry, b: &DirectoryEntry) -> Ordering {
+    let paths = a.path.as_os_str().cmp(b.path.as_os_str());
+    paths.then(a.package.cmp(&b.package))
+}
+
+#[cfg(test)]
+mod tests;

@@ -198,9 +198,9 @@ fn state(value: Option<u8>) -> FileState {
     }
 }
 
-/// `bytes` for a message: a name can be as long as the header.
+/// The beginning of a name, for a message.
 fn text(bytes: &[u8]) -> &OsStr {
-    OsStr::from_bytes(bytes.get(..4096).unwrap_or(bytes))
+    OsStr::from_bytes(bytes.get(..256).unwrap_or(bytes))
 }
 
 #[cfg(test)]

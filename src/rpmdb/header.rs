@@ -62,6 +62,8 @@ const ENTRY: usize = 16;
 const MOST_ENTRIES: u32 = 0xffff;
 const MOST_DATA: u32 = 0x0fff_ffff;
 const MOST_BYTES: usize = 256 << 20;
+/// Bytes that a name, a version or a vendor may have. A header can point at the same megabytes for each of them.
+const MOST_TEXT: usize = 4096;
 /// Tags that stand for a region: of signatures, of the package, and what old packages call it.
 const REGIONS: std::ops::RangeInclusive<u32> = 61..=63;
 /// What the digest of a header covers before its own bytes.
@@ -329,21 +331,32 @@ impl<'a> Header<'a> {
         Ok(self.u32s(tag)?.get(0))
     }
 
+    /// A string that is kept, as text; `None` when there is no such tag, or nothing in it.
+    fn text(&self, tag: Tag) -> Result<Option<String>, Damage> {
+        match self.string(tag)? {
+            Some(long) if long.len() > MOST_TEXT => damage(format_args!(
+                "tag {tag} has {} bytes, which cannot be",
+                long.len()
+            )),
+            found => Ok(found.filter(|s| !s.is_empty()).map(text)),
+        }
+    }
+
     /// Name, version, release, epoch and architecture. A key has no architecture.
     ///
     /// # Errors
     /// When one of the first three is missing, or one is damaged.
     pub(super) fn nevra(&self) -> Result<Nevra, Damage> {
-        let needed = |tag| match self.string(tag)? {
-            Some(value) if !value.is_empty() => Ok(text(value)),
-            _ => damage(format_args!("tag {tag} is missing or empty")),
+        let needed = |tag| match self.text(tag)? {
+            Some(value) => Ok(value),
+            None => damage(format_args!("tag {tag} is missing or empty")),
         };
         Ok(Nevra {
             name: needed(tag::NAME)?,
             epoch: self.u32(tag::EPOCH)?,
             version: needed(tag::VERSION)?,
             release: needed(tag::RELEASE)?,
-            arch: self.string(tag::ARCH)?.map(text).unwrap_or_default(),
+            arch: self.text(tag::ARCH)?.unwrap_or_default(),
         })
     }
 
@@ -362,7 +375,7 @@ impl<'a> Header<'a> {
             identity: self.identity()?,
             install_time: self.u32(tag::INSTALLTIME)?.unwrap_or(0),
             transaction: self.u32(tag::INSTALLTID)?,
-            vendor: self.string(tag::VENDOR)?.map(text),
+            vendor: self.text(tag::VENDOR)?,
             size,
         })
     }
@@ -371,10 +384,10 @@ impl<'a> Header<'a> {
     ///
     /// # Errors
     /// When the tag of a digest is no string.
-    pub(super) fn identity(&self) -> Result<String, Damage> {
+    fn identity(&self) -> Result<String, Damage> {
         for tag in [tag::SHA256HEADER, tag::SHA3_256HEADER, tag::SHA1HEADER] {
-            if let Some(digest) = self.string(tag)?.filter(|d| !d.is_empty()) {
-                return Ok(text(digest));
+            if let Some(digest) = self.text(tag)? {
+                return Ok(digest);
             }
         }
         Ok(self.digest())
@@ -416,7 +429,7 @@ fn string_at(data: &[u8], tag: Tag) -> Result<&[u8], Damage> {
 }
 
 /// `bytes` as text. What is no UTF-8, or would be no text on a terminal, is escaped.
-pub(super) fn text(bytes: &[u8]) -> String {
+fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(char::is_control) => text.to_owned(),
         _ => bytes.escape_ascii().to_string(),

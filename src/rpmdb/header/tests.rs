@@ -313,6 +313,24 @@ fn a_package_without_a_name_or_version_is_bad() {
 }
 
 #[test]
+fn a_name_that_no_package_has_is_damage() {
+    let mut values = identity(&"x".repeat(MOST_TEXT));
+    assert!(
+        Header::parse(&header(&values, &[]))
+            .unwrap()
+            .package()
+            .is_ok()
+    );
+    values.push(string(tag::VENDOR, &"x".repeat(MOST_TEXT + 1)));
+    assert!(
+        Header::parse(&header(&values, &[]))
+            .unwrap()
+            .package()
+            .is_err()
+    );
+}
+
+#[test]
 fn what_is_no_text_is_escaped() {
     assert_eq!(text("pk\u{e4}".as_bytes()), "pk\u{e4}");
     assert_eq!(text(b"p\xff"), "p\\xff");
