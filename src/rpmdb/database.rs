@@ -4,12 +4,16 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use super::directories::{self, MOST_TEXT};
+use super::files::Files;
 use super::fingerprint::Fingerprint;
 use super::header::{Damage, Header};
-use super::locate::{self, Found};
+use super::locate::{self, Found, Place};
 use super::model::{BadPackage, Directories, DirectoryEntry, InstalledPackage, Prefix};
 use super::ndb::Ndb;
+use super::query::Query;
 use super::source::{Ask, Blobs};
+#[cfg(feature = "sqlite")]
+use super::sqlite::Sqlite;
 use super::{Backend, RpmdbError};
 use crate::sys::Root;
 
@@ -41,6 +45,22 @@ pub struct Database {
 #[derive(Debug)]
 enum Source {
     Ndb(Ndb),
+    #[cfg(feature = "sqlite")]
+    Sqlite(Sqlite),
+    /// What only rpm reads.
+    Rpm(Query),
+}
+
+impl Source {
+    /// The headers, or whom to ask where they cannot be had.
+    fn headers(&self) -> Result<&dyn Blobs, &Query> {
+        match self {
+            Source::Ndb(ndb) => Ok(ndb),
+            #[cfg(feature = "sqlite")]
+            Source::Sqlite(sqlite) => Ok(sqlite),
+            Source::Rpm(query) => Err(query),
+        }
+    }
 }
 
 impl Database {
@@ -57,15 +77,24 @@ impl Database {
         else {
             return Ok(None);
         };
-        let source = match place.backend {
-            Backend::Ndb => Source::Ndb(Ndb::new(file, &place.path)),
-            Backend::Sqlite | Backend::Bdb => {
-                return Err(RpmdbError::format(&place.path, "it is not one of ndb"));
-            }
+        let Place {
+            backend,
+            path,
+            name,
+            dir,
+            ..
+        } = place;
+        let source = match backend {
+            Backend::Ndb => Source::Ndb(Ndb::new(file, &path)),
+            #[cfg(feature = "sqlite")]
+            Backend::Sqlite => Source::Sqlite(Sqlite::open(Files::new(dir, name, &path))?),
+            #[cfg(not(feature = "sqlite"))]
+            Backend::Sqlite => Source::Rpm(Query::new(Files::new(dir, name, &path), backend)),
+            Backend::Bdb => Source::Rpm(Query::new(Files::new(dir, name, &path), backend)),
         };
         Ok(Some(Database {
-            path: place.path,
-            backend: place.backend,
+            path,
+            backend,
             ignored: ignored.into_iter().map(|p| (p.backend, p.path)).collect(),
             verify_digests: options.verify_digests,
             source,
@@ -97,6 +126,9 @@ impl Database {
     pub fn fingerprint(&self) -> Result<Fingerprint, RpmdbError> {
         match &self.source {
             Source::Ndb(ndb) => ndb.fingerprint(),
+            #[cfg(feature = "sqlite")]
+            Source::Sqlite(sqlite) => sqlite.fingerprint(),
+            Source::Rpm(query) => query.fingerprint(),
         }
     }
 
@@ -105,10 +137,22 @@ impl Database {
     /// # Errors
     /// When the database cannot be read as a whole. A package that cannot is in [`Directories::bad`], and has no entries.
     pub fn directories(&self, prefixes: &[Prefix]) -> Result<Directories, RpmdbError> {
-        let Source::Ndb(blobs) = &self.source;
+        let mut found = match self.source.headers() {
+            Err(query) => query.directories(prefixes)?,
+            Ok(headers) => self.scan_directories(headers, prefixes)?,
+        };
+        found.entries.sort_by(by_path);
+        Ok(found)
+    }
+
+    fn scan_directories(
+        &self,
+        headers: &dyn Blobs,
+        prefixes: &[Prefix],
+    ) -> Result<Directories, RpmdbError> {
         let fresh = || (Directories::default(), MOST_TEXT);
-        let ((mut found, _), bad) =
-            self.scan(blobs, Some(prefixes), fresh, |(found, room), header| {
+        let ((found, _), bad) =
+            self.scan(headers, Some(prefixes), fresh, |(found, room), header| {
                 let number = found.packages.len();
                 let entries = directories::of(header, prefixes, number, room)?;
                 if !entries.is_empty() {
@@ -117,7 +161,6 @@ impl Database {
                 }
                 Ok(())
             })?;
-        found.entries.sort_by(by_path);
         Ok(Directories { bad, ..found })
     }
 
@@ -126,11 +169,13 @@ impl Database {
     /// # Errors
     /// When the database cannot be read as a whole.
     pub fn nevras(&self) -> Result<(Vec<InstalledPackage>, Vec<BadPackage>), RpmdbError> {
-        let Source::Ndb(blobs) = &self.source;
-        self.scan(blobs, None, Vec::new, |found, header| {
-            found.push(header.package()?);
-            Ok(())
-        })
+        match self.source.headers() {
+            Err(query) => query.packages(),
+            Ok(headers) => self.scan(headers, None, Vec::new, |found, header| {
+                found.push(header.package()?);
+                Ok(())
+            }),
+        }
     }
 
     /// Calls `each` for every header with what `fresh` made, until a scan is through that nobody disturbed; returns what was

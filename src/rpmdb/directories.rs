@@ -187,7 +187,7 @@ fn is_directory(mode: u16, path: &[u8]) -> Result<bool, Damage> {
     Ok(mode & TYPE == DIRECTORY)
 }
 
-fn state(value: Option<u8>) -> FileState {
+pub(super) fn state(value: Option<u8>) -> FileState {
     match value {
         None | Some(0) => FileState::Normal,
         Some(1) => FileState::Replaced,

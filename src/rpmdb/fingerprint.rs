@@ -58,7 +58,6 @@ impl FileStamp {
     ///
     /// # Errors
     /// The error of fstat(2) or statvfs(3).
-    #[cfg_attr(not(test), expect(dead_code, reason = "ndb needs none"))]
     pub(super) fn of(file: &File) -> io::Result<FileStamp> {
         let stat = file.metadata()?;
         let ns = |sec: i64, nsec: i64| i128::from(sec) * 1_000_000_000 + i128::from(nsec);

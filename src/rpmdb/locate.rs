@@ -30,9 +30,10 @@ pub(super) struct Place {
     pub(super) backend: Backend,
     /// The file that holds the packages, for messages.
     pub(super) path: PathBuf,
+    /// Its name in its directory.
+    pub(super) name: &'static str,
     rel: PathBuf,
     /// Its directory, links resolved inside the root.
-    #[expect(dead_code, reason = "ndb is one file")]
     pub(super) dir: OwnedFd,
 }
 
@@ -109,6 +110,7 @@ fn databases_in(
             found.push(Place {
                 backend,
                 path,
+                name,
                 rel,
                 dir: dir.into(),
             });

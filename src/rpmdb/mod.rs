@@ -8,6 +8,7 @@ mod database;
 mod diff;
 mod directories;
 mod error;
+mod files;
 mod fingerprint;
 mod header;
 mod locate;
@@ -15,7 +16,10 @@ mod map;
 mod model;
 mod ndb;
 pub mod order;
+mod query;
 mod source;
+#[cfg(feature = "sqlite")]
+mod sqlite;
 #[cfg(test)]
 mod testing;
 

@@ -5,7 +5,7 @@ use super::model::Prefix;
 
 /// What a scan is for.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "ndb cannot tell")]
+#[cfg_attr(not(feature = "sqlite"), expect(dead_code, reason = "ndb cannot tell"))]
 pub(super) struct Ask<'a> {
     /// Only packages that have files in directories below these matter; a backend that cannot tell hands out all.
     pub(super) prefixes: Option<&'a [Prefix]>,

@@ -1,0 +1,386 @@
+//! What is not read natively: rpm itself is asked, and its answer taken apart.
+//!
+//! rpm gets a private copy: it writes beside what it opens, and where it does not know a format it makes a new, empty
+//! database and calls that success. Without a digest of its own the identity of a package is empty here.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::RpmdbError;
+use super::directories;
+use super::files::{Files, JOURNAL, WAL};
+use super::fingerprint::Fingerprint;
+use super::header::text;
+use super::model::{
+    Backend, BadPackage, Directories, DirectoryEntry, InstalledPackage, Nevra, Prefix,
+};
+use crate::sys::cmd::Argv;
+use crate::sys::fs::PrivateDir;
+use crate::sys::tool::Tool;
+
+/// How long rpm may take.
+const LIMIT: Duration = Duration::from_secs(120);
+/// How often the database is copied before it counts as busy.
+const ATTEMPTS: u32 = 4;
+/// Longest record, in bytes: a path and two names, each of whose bytes takes four at most.
+const LONGEST: usize = 64 << 10;
+/// Most packages, and most directories below the prefixes, that are taken.
+const MOST: usize = 1 << 20;
+
+/// What rpm may begin where it does not find what it knows.
+const DATABASES: [&str; 3] = ["Packages.db", "rpmdb.sqlite", "Packages"];
+
+/// A package: eleven fields, the first one of them `P`. A missing value is an empty field, a string is quoted.
+const PACKAGE: &str = concat!(
+    r"P\t%{NAME:shescape}\t%|EPOCH?{%{EPOCH}}:{}|\t%{VERSION:shescape}\t%{RELEASE:shescape}",
+    r"\t%|ARCH?{%{ARCH:shescape}}:{}|",
+    r"\t%|SHA256HEADER?{%{SHA256HEADER}}:{%|SHA1HEADER?{%{SHA1HEADER}}:{}|}|",
+    r"\t%|INSTALLTIME?{%{INSTALLTIME}}:{}|\t%|INSTALLTID?{%{INSTALLTID}}:{}|",
+    r"\t%|VENDOR?{%{VENDOR:shescape}}:{}|\t%|LONGSIZE?{%{LONGSIZE}}:{}|\n",
+);
+
+/// A file of the package before it: seven fields, the first one of them `F`.
+const FILES: &str = concat!(
+    r"[F\t%{FILEMODES}\t%{FILEFLAGS}\t%|FILESTATES?{%{FILESTATES}}:{}|",
+    r"\t%{FILEUSERNAME:shescape}\t%{FILEGROUPNAME:shescape}\t%{FILENAMES:shescape}\n]",
+);
+
+/// A database that rpm is asked about.
+#[derive(Debug)]
+pub(super) struct Query {
+    files: Files,
+    backend: Backend,
+}
+
+impl Query {
+    /// The database that is in `files`.
+    pub(super) fn new(files: Files, backend: Backend) -> Query {
+        Query { files, backend }
+    }
+
+    /// How it looks now.
+    ///
+    /// # Errors
+    /// When it cannot be looked at.
+    pub(super) fn fingerprint(&self) -> Result<Fingerprint, RpmdbError> {
+        match self.backend {
+            Backend::Sqlite => self.files.sqlite_fingerprint(),
+            Backend::Ndb | Backend::Bdb => Ok(Fingerprint::Other {
+                file: self.files.stamp()?,
+            }),
+        }
+    }
+
+    /// The packages, in the order of the database, and what cannot be read.
+    ///
+    /// # Errors
+    /// When rpm cannot be run, fails, or gives no whole answer.
+    pub(super) fn packages(&self) -> Result<(Vec<InstalledPackage>, Vec<BadPackage>), RpmdbError> {
+        let mut found = Vec::new();
+        let bad = self.ask(PACKAGE, &mut |record| match record {
+            Record::Package(_) if found.len() >= MOST => Err(too_many("packages")),
+            Record::Package(package) => {
+                found.push(package);
+                Ok(())
+            }
+            Record::File(_) => Ok(()),
+        })?;
+        Ok((found, bad))
+    }
+
+    /// The directories below `prefixes`, in the order of the database.
+    ///
+    /// # Errors
+    /// As [`Query::packages`].
+    pub(super) fn directories(&self, prefixes: &[Prefix]) -> Result<Directories, RpmdbError> {
+        const TYPE: u32 = 0o170_000;
+        const DIRECTORY: u32 = 0o040_000;
+        const GHOST: u32 = 64;
+        let mut found = Directories::default();
+        let mut owner = None;
+        let bad = self.ask(&[PACKAGE, FILES].concat(), &mut |record| {
+            let file = match record {
+                Record::Package(package) => {
+                    owner = Some(package);
+                    return Ok(());
+                }
+                Record::File(file) => file,
+            };
+            if file.mode & TYPE != DIRECTORY || !prefixes.iter().any(|p| p.holds(file.path)) {
+                return Ok(());
+            }
+            if found.entries.len() >= MOST {
+                return Err(too_many("directories"));
+            }
+            found.packages.extend(owner.take());
+            let name = |bytes| OsStr::from_bytes(bytes).to_owned();
+            found.entries.push(DirectoryEntry {
+                path: PathBuf::from(name(file.path)),
+                mode: file.mode & 0o7777,
+                user: name(file.user),
+                group: name(file.group),
+                is_ghost: file.flags & GHOST != 0,
+                state: directories::state(file.state),
+                package: found.packages.len().saturating_sub(1),
+            });
+            Ok(())
+        })?;
+        Ok(Directories { bad, ..found })
+    }
+
+    /// Lets rpm print all packages in `format`, and hands the records out; returns what could not be read.
+    fn ask(
+        &self,
+        format: &str,
+        take: &mut dyn FnMut(Record<'_>) -> io::Result<()>,
+    ) -> Result<Vec<BadPackage>, RpmdbError> {
+        let copy = self.copy()?;
+        let mut argv: Vec<OsString> = vec!["rpm".into(), "--dbpath".into(), copy.path().into()];
+        // without these rpm leaves out, without a word, what does not fit its digest
+        argv.extend(["--nosignature", "--nodigest", "-qa", "--qf", format].map(Into::into));
+        let tool = Tool::new(Argv::new(argv), LIMIT).env("LC_ALL", "C");
+        let mut answer = Answer::default();
+        let done = tool.stream(&mut |piece| answer.feed(piece, take));
+        let done = done.map_err(|e| self.failed(e.to_string()))?;
+        if done.code != 0 {
+            let words = done.last_words();
+            return Err(self.failed(format!("it ended with exit code {}: {words}", done.code)));
+        }
+        if answer.is_within() {
+            return Err(self.failed("its answer ends in the middle of a line"));
+        }
+        let mut others = DATABASES.iter().filter(|name| **name != self.files.name());
+        if others.any(|name| copy.path().join(name).exists()) {
+            return Err(self.failed("it does not know the format"));
+        }
+        let complaints = done.stderr.split(|b| *b == b'\n');
+        let errors = complaints.filter_map(|line| line.strip_prefix(b"error: "));
+        answer.bad.extend(errors.map(|line| BadPackage {
+            name: "of unknown name".into(),
+            why: format!("rpm says: {}", text(line)),
+        }));
+        Ok(answer.bad)
+    }
+
+    fn copy(&self) -> Result<PrivateDir, RpmdbError> {
+        for _ in 0..ATTEMPTS {
+            match self.files.copy(&[WAL, JOURNAL]) {
+                Err(RpmdbError::Changed(_)) => {}
+                other => return other,
+            }
+        }
+        Err(RpmdbError::Busy(self.files.shown().to_owned()))
+    }
+
+    fn failed(&self, why: impl Into<String>) -> RpmdbError {
+        RpmdbError::Query(self.files.shown().to_owned(), why.into())
+    }
+}
+
+fn too_many(what: &str) -> io::Error {
+    let text = format!("its answer has more than {MOST} {what}");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// A line of the answer.
+enum Record<'a> {
+    Package(InstalledPackage),
+    /// Of the package before it.
+    File(FileRecord<'a>),
+}
+
+struct FileRecord<'a> {
+    mode: u32,
+    flags: u32,
+    state: Option<u8>,
+    user: &'a [u8],
+    group: &'a [u8],
+    path: &'a [u8],
+}
+
+/// What rpm prints, taken apart as it comes: records end with a line, fields with a tab; both may stand in quotes, where
+/// they are part of a string, as in a shell.
+#[derive(Default)]
+struct Answer {
+    /// All fields of the record so far.
+    bytes: Vec<u8>,
+    /// Where each field ends.
+    ends: Vec<usize>,
+    is_quoted: bool,
+    is_escaped: bool,
+    /// The package whose files come.
+    name: String,
+    bad: Vec<BadPackage>,
+}
+
+impl Answer {
+    fn is_within(&self) -> bool {
+        self.is_quoted || !self.bytes.is_empty() || !self.ends.is_empty()
+    }
+
+    fn feed(
+        &mut self,
+        piece: &[u8],
+        take: &mut dyn FnMut(Record<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        for byte in piece {
+            match byte {
+                _ if self.is_escaped => {
+                    self.is_escaped = false;
+                    self.bytes.push(*byte);
+                }
+                b'\'' => self.is_quoted = !self.is_quoted,
+                _ if self.is_quoted => self.bytes.push(*byte),
+                b'\\' => self.is_escaped = true,
+                b'\t' => self.ends.push(self.bytes.len()),
+                b'\n' => {
+                    self.ends.push(self.bytes.len());
+                    self.record(take)?;
+                    self.bytes.clear();
+                    self.ends.clear();
+                }
+                other => self.bytes.push(*other),
+            }
+            if self.bytes.len() + self.ends.len() > LONGEST {
+                let text = format!("its answer has a line of more than {LONGEST} bytes");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, take: &mut dyn FnMut(Record<'_>) -> io::Result<()>) -> io::Result<()> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let fields = starts.zip(&self.ends);
+        let fields: Vec<&[u8]> = fields.map(|(from, to)| &self.bytes[from..*to]).collect();
+        match parse(&fields) {
+            Ok(Some(record)) => {
+                if let Record::Package(package) = &record {
+                    self.name = package.nevra.to_string();
+                }
+                take(record)
+            }
+            Ok(None) => Ok(()),
+            Err(_) if self.bad.len() >= MOST => Err(too_many("lines that cannot be understood")),
+            Err(why) => {
+                let name = self.name.clone();
+                self.bad.push(BadPackage { name, why });
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The record with these fields; `None` for the files of a package without files.
+fn parse<'a>(fields: &[&'a [u8]]) -> Result<Option<Record<'a>>, String> {
+    match fields {
+        [
+            b"P",
+            name,
+            epoch,
+            version,
+            release,
+            arch,
+            identity,
+            time,
+            tid,
+            vendor,
+            size,
+        ] => Ok(Some(Record::Package(InstalledPackage {
+            nevra: Nevra {
+                name: text(name),
+                epoch: number(epoch)?,
+                version: text(version),
+                release: text(release),
+                arch: text(arch),
+            },
+            identity: text(identity),
+            install_time: number(time)?.unwrap_or(0),
+            transaction: number(tid)?,
+            vendor: (!vendor.is_empty()).then(|| text(vendor)),
+            size: number(size)?.unwrap_or(0),
+        }))),
+        [b"F", b"(none)", ..] => Ok(None),
+        [b"F", mode, flags, state, user, group, path] => Ok(Some(Record::File(FileRecord {
+            mode: number(mode)?.unwrap_or(0),
+            flags: number(flags)?.unwrap_or(0),
+            state: number(state)?,
+            user,
+            group,
+            path,
+        }))),
+        _ => Err("rpm prints a line about it that is not as asked for".into()),
+    }
+}
+
+fn number<T: FromStr>(field: &[u8]) -> Result<Option<T>, String> {
+    if field.is_empty() {
+        return Ok(None);
+    }
+    let number = std::str::from_utf8(field).ok().and_then(|f| f.parse().ok());
+    let wrong = || format!("rpm prints {} where a number is asked for", text(field));
+    number.map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The records of `answer`, fed in pieces of this size, and what is bad.
+    fn read(answer: &[u8], size: usize) -> io::Result<(Vec<String>, Answer)> {
+        let mut records = Vec::new();
+        let mut parser = Answer::default();
+        for piece in answer.chunks(size) {
+            parser.feed(piece, &mut |record| {
+                records.push(match record {
+                    Record::Package(p) => format!("{} {:?} {}", p.nevra, p.vendor, p.size),
+                    Record::File(f) => format!("{:o} {:?} {}", f.mode, f.state, text(f.path)),
+                });
+                Ok(())
+            })?;
+        }
+        Ok((records, parser))
+    }
+
+    #[test]
+    fn quotes_hold_whatever_a_name_has() {
+        let answer = b"P\t'a'\t7\t'1'\t'2'\t'noarch'\tabc\t1\t2\t'it'\\''s\n\tfine'\t9\n\
+            F\t16877\t0\t\t'root'\t'root'\t'/var/a\nb\tc'\\'''\nF\t16877\t64\t2\t'r'\t'r'\t'/\xff'\n";
+        for size in [1, 2, 7, 1000] {
+            let (records, parser) = read(answer, size).unwrap();
+            assert_eq!(
+                records,
+                [
+                    r#"a-7:1-2.noarch Some("it\\'s\\n\\tfine") 9"#,
+                    r"40755 None /var/a\nb\tc\'",
+                    r"40755 Some(2) /\xff"
+                ]
+            );
+            assert!(!parser.is_within() && parser.bad.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_nothing_and_what_is_not_understood_is_bad() {
+        let answer =
+            b"P\t'k'\t\t'1'\t'2'\t\t\t\t\t\t\nF\t(none)\t(none)\t\t'(none)'\t'(none)'\t'(none)'\n\
+            F\tx\t0\t0\t'r'\t'r'\t'/var/a'\nwhat\nF\t16877\t0\t300\t'r'\t'r'\t'/var/a'\n";
+        let (records, parser) = read(answer, 1000).unwrap();
+        assert_eq!(records, ["k-1-2 None 0"]);
+        let bad: Vec<_> = parser.bad.iter().map(|b| b.name.as_str()).collect();
+        assert_eq!(bad, ["k-1-2"; 3]);
+    }
+
+    #[test]
+    fn an_answer_that_breaks_off_or_never_ends_a_line_is_noticed() {
+        for part in ["F", "F\t", "'", "P\t'a\n"] {
+            assert!(read(part.as_bytes(), 1).unwrap().1.is_within(), "{part}");
+        }
+        assert!(read(&vec![b'a'; LONGEST + 1], 1000).is_err());
+        assert!(read(&vec![b'\t'; LONGEST + 1], 1000).is_err());
+    }
+}
