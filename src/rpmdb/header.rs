@@ -429,7 +429,7 @@ fn string_at(data: &[u8], tag: Tag) -> Result<&[u8], Damage> {
 }
 
 /// `bytes` as text. What is no UTF-8, or would be no text on a terminal, is escaped.
-fn text(bytes: &[u8]) -> String {
+pub(super) fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains(char::is_control) => text.to_owned(),
         _ => bytes.escape_ascii().to_string(),
