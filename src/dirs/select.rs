@@ -3,13 +3,14 @@
 //! Pure: it looks at nothing but what it is given, and the order of the packages in the database has no influence on the
 //! result.
 
+use std::cmp::Ordering;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::report::Reason;
-use crate::rpmdb::{Directories, DirectoryEntry, FileState, Nevra, Prefix};
+use crate::rpmdb::{Directories, DirectoryEntry, FileState, Nevra, Prefix, order};
 use crate::sys::out;
 
 /// Most bytes of a path that the kernel takes, without the NUL at its end (path_resolution(7)).
@@ -57,9 +58,7 @@ pub(super) fn select(found: &Directories, rules: Rules<'_>) -> (Vec<Selected>, V
         .filter(|entry| is_below(&entry.path, rules.prefixes))
         .filter_map(|entry| Claim::of(entry, found))
         .collect();
-    claims.sort_by(|a, b| {
-        by_path(&a.entry.path, &b.entry.path).then_with(|| b.rank().cmp(&a.rank()))
-    });
+    claims.sort_by(|a, b| by_path(&a.entry.path, &b.entry.path).then_with(|| b.rank(a)));
     let mut warnings = Vec::new();
     let same_path =
         |a: &Claim<'_>, b: &Claim<'_>| a.entry.path.as_os_str() == b.entry.path.as_os_str();
@@ -88,10 +87,15 @@ impl<'a> Claim<'a> {
         })
     }
 
-    /// The highest counts: it was installed last, and is what rpm left on disk. The rest only makes that one certain.
-    fn rank(&self) -> impl Ord + 'a {
-        let e = self.entry;
-        (self.installed, self.nevra, (e.mode, &e.user, &e.group))
+    /// The highest counts: it was installed last, and is what rpm left on disk. The rest only makes that one certain; of two
+    /// versions that came in one second it is the newer one.
+    fn rank(&self, other: &Self) -> Ordering {
+        let versions = || order::versions(self.nevra, other.nevra);
+        let rest = |c: &Claim<'a>| (c.nevra, c.entry.mode, &c.entry.user, &c.entry.group);
+        (self.installed, &self.nevra.name)
+            .cmp(&(other.installed, &other.nevra.name))
+            .then_with(versions)
+            .then_with(|| rest(self).cmp(&rest(other)))
     }
 
     fn wishes(&self) -> Wishes<'a> {
