@@ -16,6 +16,8 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_transactional-update");
 const TUKIT: &str = env!("CARGO_BIN_EXE_tukit");
 /// What an initrd runs before a new snapshot boots for the first time.
 pub(crate) const MERGE: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc-state");
+/// What makes the directories of packages.
+pub(crate) const CREATE_DIRS: &str = env!("CARGO_BIN_EXE_create-dirs-from-rpmdb");
 /// Where a booted machine sees it; also in PATH there as `transactional-update`.
 const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 pub(crate) use crate::crash::Bench;
 use crate::crash::{Between, Scenario};
 use crate::etc_merge;
-use crate::fx::{Machine, Variant, failpoints};
+use crate::fx::{CREATE_DIRS, Machine, Variant, failpoints};
 use crate::root_boot::{self, Bls};
 use crate::root_cleanup::after_two_rollbacks;
 
@@ -245,6 +245,33 @@ const MERGES: &[Scenario] = &[
     .between(Between::UntilAfter),
 ];
 
+const NO_DIRECTORIES: &str =
+    "rm -rf /var/lib/fx /var/log/fx /srv/fx /opt/fx /var/lib/transactional-update/create-dirs.json
+     find /var /srv /opt -name '.create-dirs-*' -prune -exec rm -r {} +";
+const DIRECTORIES: &str =
+    "find /var/lib/fx /var/log/fx /srv/fx /opt/fx -printf '%p %m %u %g,' | tr , '\\n' | sort
+     find /var /srv /opt -name '.create-dirs-*'";
+const MAKES: &str = "create-dirs-from-rpmdb --tmpfiles && [ -s /var/lib/transactional-update/create-dirs.json ] &&
+     [ \"$(cd /; stat -c '%a %U %G' var/lib/fx/setgid srv/fx opt/fx/bin | xargs)\" = '2775 root mail 711 www-data www-data 700 root root' ]";
+
+/// What makes the directories of packages.
+fn directories() -> [Scenario; 2] {
+    let left: &'static str = format!(
+        "{NO_DIRECTORIES}; mkdir -p -m 700 /srv/.create-dirs-abc123/a/b /var/lib/.create-dirs-0a0a0a"
+    )
+    .leak();
+    [
+        ("directories of packages", NO_DIRECTORIES),
+        ("directories after a run that was cut off", left),
+    ]
+    .map(|(name, before)| {
+        Scenario::new(name, before, "create-dirs-from-rpmdb --tmpfiles")
+            .look(DIRECTORIES)
+            .after(MAKES)
+            .between(Between::UntilAfter)
+    })
+}
+
 const ENTRY: &str = "state; whole";
 
 /// Where entries on the ESP decide what boots.
@@ -331,6 +358,14 @@ fn merges() -> Bench {
     Bench::new(machine, MERGES)
 }
 
+fn directories_of_packages() -> Bench {
+    let mut machine = Machine::of(Variant::RoNdb);
+    machine.bind(CREATE_DIRS, "/run/tu/create-dirs-from-rpmdb");
+    machine.tu("-q boot-complete").succeeds();
+    machine.tu("-n pkg install fx-vardirs").succeeds();
+    Bench::new(machine, &directories())
+}
+
 pub(crate) fn bls() -> Bench {
     bls_of(Variant::RoSqlite, &entries())
 }
@@ -361,6 +396,7 @@ pub(crate) const BENCHES: &[fn() -> Bench] = &[
     copies,
     nested,
     merges,
+    directories_of_packages,
     bls,
     bls_read_write,
 ];
@@ -429,6 +465,11 @@ fn a_nested_etc_belongs_to_its_snapshot_wherever_a_command_is_stopped() {
 #[test]
 fn a_merge_of_etc_that_is_stopped_anywhere_comes_to_the_same_when_it_is_done_again() {
     merges().holds("matrix");
+}
+
+#[test]
+fn directories_of_packages_are_whole_or_missing_wherever_making_them_is_stopped() {
+    directories_of_packages().holds("matrix");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::fstat;
@@ -20,17 +21,23 @@ use crate::sys::{beneath, failpoint};
 /// When `parent` cannot be read, or one not be removed.
 pub(super) fn remove(parent: BorrowedFd<'_>) -> io::Result<Vec<String>> {
     let mut removed = Vec::new();
-    let names = beneath::names(beneath::reopen(parent)?)?;
-    for name in names
-        .iter()
-        .filter_map(|n| n.to_str())
-        .filter(|n| is_ours(n))
-    {
-        if remove_one(parent, name)? {
-            removed.push(name.to_owned());
+    for name in candidates(parent)? {
+        if remove_one(parent, &name)? {
+            removed.push(name);
         }
     }
     Ok(removed)
+}
+
+/// The names that are of the form of ours, among the first of a directory that may hold millions of other things.
+fn candidates(parent: BorrowedFd<'_>) -> io::Result<Vec<String>> {
+    const MOST: usize = 100_000;
+    let mut found = Vec::new();
+    for entry in Dir::from_fd(beneath::reopen(parent)?)?.iter().take(MOST) {
+        let name = entry?.file_name().to_str().map(str::to_owned);
+        found.extend(name.ok().filter(|n| is_ours(n)));
+    }
+    Ok(found)
 }
 
 fn is_ours(name: &str) -> bool {
