@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 ///
 /// Take it before the scan that it stands for: a change during the scan then shows as a difference later.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "backend", rename_all = "lowercase")]
+#[serde(rename_all = "lowercase")]
 pub enum Fingerprint {
     /// ndb: rpm writes a new generation into the header of the file with each change.
     Ndb {
