@@ -67,8 +67,11 @@ impl Unknown {
 
 impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = out::path(Path::new(&self.name));
         let kind = self.kind.word();
+        if self.name.is_empty() {
+            return write!(f, "its package names no {kind}");
+        }
+        let name = out::path(Path::new(&self.name));
         write!(
             f,
             "there is no {kind} {name}, and no sysusers.d(5) entry has made it"

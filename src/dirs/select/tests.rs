@@ -241,6 +241,25 @@ fn the_package_that_was_installed_last_wins_and_a_warning_names_both_with_their_
     }
 }
 
+#[test]
+fn of_two_versions_that_were_installed_together_the_newer_one_counts() {
+    let of_version = |version: &str| {
+        let mut package = package("kernel", 5, Some(1));
+        package.nevra.version = version.into();
+        package
+    };
+    for (first, second, mode) in [("6.4.0", "6.12.10", 0o700), ("6.12.10", "6.4.0", 0o755)] {
+        let packages = [of_version(first), of_version(second)];
+        let other = DirectoryEntry {
+            mode: 0o700,
+            ..entry("/var/x", 1)
+        };
+        let (selected, warnings) =
+            select_with(&found(&packages, &[entry("/var/x", 0), other]), false);
+        assert_eq!((selected[0].mode, warnings.len()), (mode, 1));
+    }
+}
+
 fn claims() -> impl Strategy<Value = (Vec<InstalledPackage>, Vec<DirectoryEntry>)> {
     let packages = prop::collection::vec(("[ab]", 0..3u32, prop::option::of(0..2u32)), 1..5);
     let packages = packages.prop_map(|all| {

@@ -3,6 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use super::*;
+use crate::rpmdb::FileStamp;
 
 /// A system with the directories that [`stamp`] lists.
 fn system() -> (tempfile::TempDir, OwnedFd) {
@@ -78,7 +79,7 @@ fn what_was_written_is_read_again_and_says_that_nothing_is_to_be_done() {
 }
 
 #[test]
-fn a_path_that_is_no_text_and_every_fingerprint_come_back_as_they_were() {
+fn a_path_that_is_no_text_comes_back_as_it_was() {
     let (dir, top) = system();
     let odd = OsString::from_vec(b"/var/lib/\xff\xfe".to_vec());
     std::fs::create_dir(
@@ -92,6 +93,33 @@ fn a_path_that_is_no_text_and_every_fingerprint_come_back_as_they_were() {
     let read = Stamp::read(&top, &left.basis).unwrap();
     assert_eq!(read, left);
     assert!(!read.is_due(&top));
+}
+
+#[test]
+fn the_fingerprint_of_every_format_comes_back_as_it_was() {
+    let (_dir, top) = system();
+    let file = FileStamp {
+        filesystem: u64::MAX,
+        inode: 256,
+        size: 7,
+        mtime: i128::from(u64::MAX),
+        ctime: -1,
+    };
+    for fingerprint in [
+        fingerprint("h"),
+        Fingerprint::Sqlite {
+            file: file.clone(),
+            change_counter: u32::MAX,
+            wal: Some(file.clone()),
+        },
+        Fingerprint::Other { file: file.clone() },
+    ] {
+        let basis = Basis::new(&top, fingerprint, &request());
+        Stamp::new(basis.clone(), Vec::new(), Accounts::of(&top), &[])
+            .write(&top)
+            .unwrap();
+        assert!(Stamp::read(&top, &basis).is_some(), "{basis:?}");
+    }
 }
 
 #[test]
