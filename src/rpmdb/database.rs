@@ -1,6 +1,7 @@
 //! The database of a root: one face for all formats.
 
 use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::directories::{self, MOST_TEXT};
@@ -11,7 +12,7 @@ use super::locate::{self, Found, Place};
 use super::model::{BadPackage, Directories, DirectoryEntry, InstalledPackage, Prefix};
 use super::ndb::Ndb;
 use super::query::Query;
-use super::source::{Ask, Blobs};
+use super::source::{Ask, Blobs, Marks};
 #[cfg(feature = "sqlite")]
 use super::sqlite::Sqlite;
 use super::{Backend, RpmdbError};
@@ -151,16 +152,19 @@ impl Database {
         prefixes: &[Prefix],
     ) -> Result<Directories, RpmdbError> {
         let fresh = || (Directories::default(), MOST_TEXT);
-        let ((found, _), bad) =
-            self.scan(headers, Some(prefixes), fresh, |(found, room), header| {
-                let number = found.packages.len();
-                let entries = directories::of(header, prefixes, number, room)?;
-                if !entries.is_empty() {
-                    found.packages.push(header.package()?);
-                    found.entries.extend(entries);
-                }
-                Ok(())
-            })?;
+        let ask = Ask {
+            prefixes: Some(prefixes),
+            ..Ask::default()
+        };
+        let ((found, _), bad) = self.scan(headers, ask, fresh, |(found, room), header| {
+            let number = found.packages.len();
+            let entries = directories::of(header, prefixes, number, room)?;
+            if !entries.is_empty() {
+                found.packages.push(header.package()?);
+                found.entries.extend(entries);
+            }
+            Ok(())
+        })?;
         Ok(Directories { bad, ..found })
     }
 
@@ -169,12 +173,34 @@ impl Database {
     /// # Errors
     /// When the database cannot be read as a whole.
     pub fn nevras(&self) -> Result<(Vec<InstalledPackage>, Vec<BadPackage>), RpmdbError> {
-        match self.source.headers() {
-            Err(query) => query.packages(),
-            Ok(headers) => self.scan(headers, None, Vec::new, |found, header| {
-                found.push(header.package()?);
-                Ok(())
-            }),
+        self.nevras_of(None)
+    }
+
+    /// As [`Database::nevras`], and only packages with these numbers have to be there.
+    pub(super) fn nevras_of(
+        &self,
+        numbers: Option<&BTreeSet<u64>>,
+    ) -> Result<(Vec<InstalledPackage>, Vec<BadPackage>), RpmdbError> {
+        let headers = match self.source.headers() {
+            Err(query) => return query.packages(),
+            Ok(headers) => headers,
+        };
+        let ask = Ask {
+            numbers,
+            ..Ask::default()
+        };
+        self.scan(headers, ask, Vec::new, |found, header| {
+            found.push(header.package()?);
+            Ok(())
+        })
+    }
+
+    /// What tells the packages apart without their headers; `None` where that cannot be had.
+    pub(super) fn marks(&self) -> Result<Option<Marks>, RpmdbError> {
+        match &self.source {
+            #[cfg(feature = "sqlite")]
+            Source::Sqlite(sqlite) => sqlite.marks(),
+            Source::Ndb(_) | Source::Rpm(_) => Ok(None),
         }
     }
 
@@ -183,14 +209,14 @@ impl Database {
     fn scan<T>(
         &self,
         blobs: &dyn Blobs,
-        prefixes: Option<&[Prefix]>,
+        ask: Ask<'_>,
         fresh: impl Fn() -> T,
         each: impl Fn(&mut T, &Header<'_>) -> Result<(), Damage>,
     ) -> Result<(T, Vec<BadPackage>), RpmdbError> {
         for attempt in 0..ATTEMPTS {
             let mut made = fresh();
             let mut bad = Bad::default();
-            let scanned = blobs.for_each(Ask { prefixes, attempt }, &mut |blob| {
+            let scanned = blobs.for_each(Ask { attempt, ..ask }, &mut |blob| {
                 let header = blob
                     .bytes
                     .and_then(|bytes| Header::parse(bytes).map_err(|damage| damage.to_string()));

@@ -1,10 +1,12 @@
 //! What changed from one set of installed packages to another.
 //!
-//! Owns what counts as a change. Works on what was read; opens and changes nothing.
+//! Owns what counts as a change. Opens and changes nothing.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{InstalledPackage, Nevra, order};
+use super::source::Marks;
+use super::{BadPackage, Database, InstalledPackage, Nevra, RpmdbError, order};
 
 /// The name under which rpm keeps the keys it trusts: packages that never replace each other.
 const KEYS: &str = "gpg-pubkey";
@@ -43,6 +45,60 @@ pub struct Diff {
     pub downgraded: Vec<Change>,
     /// Replaced by another build of the same version: the digest of the header is another.
     pub reinstalled: Vec<Change>,
+    /// Of either side, what could not be read and is in none of the lists.
+    pub bad: Vec<BadPackage>,
+}
+
+/// What changed from one database to another, also between formats. Of databases that keep digests beside their headers
+/// (sqlite) only the headers under names that differ in these are read.
+///
+/// # Errors
+/// When one of them cannot be read as a whole.
+pub fn diff(old: &Database, new: &Database) -> Result<Diff, RpmdbError> {
+    if let Some(diff) = diff_of_few(old, new)? {
+        return Ok(diff);
+    }
+    let (before, mut bad) = old.nevras()?;
+    let (now, more) = new.nevras()?;
+    bad.extend(more);
+    let diff = Diff::between(&before, &now);
+    Ok(Diff { bad, ..diff })
+}
+
+/// `None` when a side has no such digests, or was changed meanwhile.
+fn diff_of_few(old: &Database, new: &Database) -> Result<Option<Diff>, RpmdbError> {
+    let looks = || Ok::<_, RpmdbError>([old.fingerprint()?, new.fingerprint()?]);
+    let before = looks()?;
+    let (Some(old_marks), Some(new_marks)) = (old.marks()?, new.marks()?) else {
+        return Ok(None);
+    };
+    let (was, mut bad) = old.nevras_of(Some(&differing(&old_marks, &new_marks)))?;
+    let (is, more) = new.nevras_of(Some(&differing(&new_marks, &old_marks)))?;
+    bad.extend(more);
+    let diff = Diff::between(&was, &is);
+    Ok((looks()? == before).then_some(Diff { bad, ..diff }))
+}
+
+/// The numbers of all packages whose name has not the same packages in `others`.
+fn differing(marks: &Marks, others: &Marks) -> BTreeSet<u64> {
+    let digests = |packages: &[(Option<Vec<u8>>, u64)]| -> Option<Vec<Vec<u8>>> {
+        let mut digests: Vec<_> = packages
+            .iter()
+            .map(|p| p.0.clone())
+            .collect::<Option<_>>()?;
+        digests.sort_unstable();
+        Some(digests)
+    };
+    let is_same = |name: &Vec<u8>, packages: &[_]| {
+        let here = digests(packages);
+        here.is_some() && here == others.get(name).and_then(|p| digests(p))
+    };
+    let differing = marks
+        .iter()
+        .filter(|(name, packages)| !is_same(name, packages));
+    differing
+        .flat_map(|(_, packages)| packages.iter().map(|p| p.1))
+        .collect()
 }
 
 /// The packages that one transaction brought.
@@ -136,12 +192,12 @@ impl Diff {
             new: new.clone(),
         };
         match order::versions(&old.nevra, &new.nevra) {
-            std::cmp::Ordering::Less => self.upgraded.push(change),
-            std::cmp::Ordering::Greater => self.downgraded.push(change),
-            std::cmp::Ordering::Equal if old.nevra.arch == new.nevra.arch => {
+            Ordering::Less => self.upgraded.push(change),
+            Ordering::Greater => self.downgraded.push(change),
+            Ordering::Equal if old.nevra.arch == new.nevra.arch => {
                 self.reinstalled.push(change);
             }
-            std::cmp::Ordering::Equal => {
+            Ordering::Equal => {
                 self.removed.push(change.old);
                 self.added.push(change.new);
             }
@@ -178,8 +234,10 @@ impl Diff {
     }
 }
 
+/// A digest that rpm did not tell is no difference.
 fn is_same(old: &InstalledPackage, new: &InstalledPackage) -> bool {
-    old.nevra == new.nevra && old.identity == new.identity
+    let is_untold = old.identity.is_empty() || new.identity.is_empty();
+    old.nevra == new.nevra && (is_untold || old.identity == new.identity)
 }
 
 /// An entry of a package's list of changes (tags 1080, 1081, 1082).

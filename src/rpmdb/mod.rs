@@ -24,7 +24,7 @@ mod sqlite;
 mod testing;
 
 pub use database::{Database, OpenOptions};
-pub use diff::{Change, ChangelogEntry, Diff, Transaction, changelog_delta};
+pub use diff::{Change, ChangelogEntry, Diff, Transaction, changelog_delta, diff};
 pub use error::RpmdbError;
 pub use fingerprint::{FileStamp, Fingerprint};
 pub use model::{

@@ -4,7 +4,7 @@
 //! lock file, no index of a write-ahead log, no rollback. Where sqlite could read only after such a write, it reads a
 //! private copy.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::io::{Read, Seek, SeekFrom};
 use std::os::unix::ffi::OsStrExt;
@@ -12,12 +12,12 @@ use std::path::Path;
 
 use rusqlite::blob::Blob as Incremental;
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, ToSql};
+use rusqlite::{Connection, ErrorCode, MAIN_DB, OpenFlags, Row, ToSql};
 
 use super::files::{Files, JOURNAL, WAL};
 use super::header::tag;
 use super::model::Prefix;
-use super::source::{Ask, Blob, Blobs};
+use super::source::{Ask, Blob, Blobs, Marks};
 use super::{Fingerprint, RpmdbError};
 
 /// How often it is read without locks before locks are used.
@@ -106,6 +106,20 @@ impl Sqlite {
         result
     }
 
+    /// What its small tables say of the packages; `None` where they do not know each of them.
+    ///
+    /// # Errors
+    /// As a scan.
+    pub(super) fn marks(&self) -> Result<Option<Marks>, RpmdbError> {
+        let mut attempt = 0;
+        loop {
+            match self.read(attempt, |connection| Tables::of(connection)?.marks()) {
+                Err(RpmdbError::Changed(_)) => attempt += 1,
+                other => return other,
+            }
+        }
+    }
+
     /// Opens a private copy, which is gone when it is closed, or when the program ends in whatever way.
     fn copy(&self) -> Result<Connection, RpmdbError> {
         let dir = self.files.copy(&[WAL, JOURNAL])?;
@@ -149,14 +163,17 @@ impl Blobs for Sqlite {
         self.read(ask.attempt, |connection| {
             let tables = Tables::of(connection)?;
             let mut headers = Headers::new(connection);
-            let numbers = match ask.prefixes {
-                Some(prefixes) if tables.has("Dirnames") => {
+            let numbers = match ask {
+                Ask {
+                    numbers: Some(few), ..
+                } => few.iter().map(|n| n.cast_signed()).collect(),
+                Ask {
+                    prefixes: Some(prefixes),
+                    ..
+                } if tables.has("Dirnames") => {
                     let mut numbers = numbers_below(connection, prefixes)?;
-                    for number in tables.numbers_without_directories()? {
-                        if headers.is_wanted(number) {
-                            numbers.insert(number);
-                        }
-                    }
+                    let others = tables.numbers_without_directories()?;
+                    numbers.extend(others.into_iter().filter(|n| headers.is_wanted(*n)));
                     numbers
                 }
                 _ => numbers(connection, "SELECT hnum FROM Packages", [])?,
@@ -265,6 +282,35 @@ impl Tables<'_> {
         self.names.contains(name)
     }
 
+    fn marks(&self) -> Result<Option<Marks>, Failure> {
+        if !self.has("Name") || !self.has("Sha1header") {
+            return Ok(None);
+        }
+        let mut unnamed = numbers(self.connection, "SELECT hnum FROM Packages", [])?;
+        let mut digests = HashMap::new();
+        each(
+            self.connection,
+            "SELECT hnum, key FROM Sha1header",
+            [],
+            |row| {
+                let digest = row.get_ref(1)?.as_bytes_or_null()?.map(<[u8]>::to_vec);
+                digests.insert(row.get::<_, i64>(0)?, digest);
+                Ok(())
+            },
+        )?;
+        let mut marks = Marks::new();
+        each(self.connection, "SELECT hnum, key FROM Name", [], |row| {
+            let number: i64 = row.get(0)?;
+            if unnamed.remove(&number) {
+                let name = row.get_ref(1)?.as_bytes_or_null()?.unwrap_or_default();
+                let of_name = marks.entry(name.to_vec()).or_default();
+                of_name.push((digests.remove(&number).flatten(), number.cast_unsigned()));
+            }
+            Ok(())
+        })?;
+        Ok(unnamed.is_empty().then_some(marks))
+    }
+
     /// Packages that the index of directories does not know: without files, or with their old way of writing them. The
     /// index of names is smaller than the table of packages.
     fn numbers_without_directories(&self) -> Result<BTreeSet<i64>, Failure> {
@@ -295,14 +341,28 @@ fn numbers(
     query: &str,
     bound: impl rusqlite::Params,
 ) -> Result<BTreeSet<i64>, Failure> {
+    let mut numbers = BTreeSet::new();
+    each(connection, query, bound, |row| {
+        numbers.insert(row.get(0)?);
+        Ok(())
+    })?;
+    Ok(numbers)
+}
+
+/// Hands out the rows of an answer, as long as there are not more than there can be.
+fn each(
+    connection: &Connection,
+    query: &str,
+    bound: impl rusqlite::Params,
+    mut take: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> Result<(), Failure> {
     let mut query = connection.prepare(query)?;
     let mut rows = query.query(bound)?;
-    let mut numbers = BTreeSet::new();
     for _ in 0..MOST_ROWS {
         match rows.next()? {
-            Some(row) => numbers.insert(row.get(0)?),
-            None => return Ok(numbers),
-        };
+            Some(row) => take(row)?,
+            None => return Ok(()),
+        }
     }
     let why = format!("a table of it has more than {MOST_ROWS} rows");
     Err(Failure::Format(why))

@@ -147,7 +147,7 @@ fn a_database_that_was_changed_meanwhile_is_read_again_from_the_beginning() {
         .unwrap()
         .unwrap();
     let list = |restless: &Restless| {
-        db.scan(restless, None, Vec::new, |found, header| {
+        db.scan(restless, Ask::default(), Vec::new, |found, header| {
             found.push(header.package()?.install_time);
             Ok(())
         })

@@ -23,6 +23,7 @@ fn ask(attempt: u32) -> Ask<'static> {
     Ask {
         prefixes: None,
         attempt,
+        ..Ask::default()
     }
 }
 
