@@ -47,7 +47,9 @@ proof:
 	@CARGO="$(CARGO)" tests/proof/power-cut.sh
 
 bench: root build
+	@$(CARGO) build --release --locked --example rpmdb
 	@benches/side-by-side.sh target/release/$(PROGRAM)
+	@benches/boot-helper.sh target/release/create-dirs-from-rpmdb target/release/examples/rpmdb
 
 lint:
 	$(CARGO) fmt --check
