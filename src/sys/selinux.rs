@@ -252,17 +252,22 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// The lookup is that of libselinux; that the kernel gives the label to what is made can be seen only where it has a
-    /// policy loaded.
-    #[test]
-    fn the_label_of_a_path_is_what_the_policy_says() {
+    /// A policy with labels of its own.
+    fn policy() -> Policy {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file_contexts");
         let text = "/srv(/.*)? system_u:object_r:var_t:s0\n/srv/www(/.*)? -d system_u:object_r:httpd_t:s0\n\
                     /srv/none <<none>>\n";
         fs::write(&file, text).unwrap();
         let file = CString::new(file.as_os_str().as_bytes()).unwrap();
-        let policy = Policy::load(Some(&file)).unwrap();
+        Policy::load(Some(&file)).unwrap()
+    }
+
+    /// The lookup is that of libselinux; that the kernel gives the label to what is made can be seen only where it has a
+    /// policy loaded.
+    #[test]
+    fn the_label_of_a_path_is_what_the_policy_says() {
+        let policy = policy();
         let label = |path: &str| policy.directory(Path::new(path)).unwrap();
         assert_eq!(
             label("/srv/a").unwrap().as_c_str(),
@@ -275,6 +280,19 @@ mod tests {
         assert_eq!(label("/srv/none"), None);
         assert_eq!(label("/opt"), None);
         assert!(Policy::load(Some(c"no/such/file")).is_err());
+    }
+
+    /// As a kernel without a policy refuses every label.
+    #[test]
+    fn a_label_that_the_kernel_refuses_is_left_to_restorecon() {
+        let labels = Labels::Policy(policy());
+        let of = |path: &str| labels.of_next(Path::new(path));
+        assert!(matches!(of("srv/none"), Labelled::Kernel));
+        match of("srv/a") {
+            Labelled::Set(_) if is_on() => {}
+            Labelled::Later if !is_on() => {}
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
 use transactional_update::dirs::{Found, Maker, Outcome, Wanted};
-use transactional_update::sys::{Root, beneath};
+use transactional_update::sys::{Root, beneath, xattr};
 
 use crate::fx::{Ran, command, require_root};
 
@@ -290,6 +290,39 @@ fn directories_are_made_across_mount_points_and_subvolumes_of_one_tree() {
     }
     let all = "opt opt/g srv srv/f srv/share srv/share/d srv/share/d/e var var/c var/lib var/lib/a var/lib/a/b";
     assert_eq!(disk.all("root").join(" "), all);
+    drop(maker);
+}
+
+/// The kernel takes those of the ACL for the mode that is asked for, whatever the umask.
+#[test]
+fn a_default_acl_of_the_parent_changes_no_mode() {
+    let disk = Disk::new("mkdir $T/srv");
+    let mut acl = vec![2, 0, 0, 0];
+    // owner, the user nobody, group, mask, others: tag, rights, id (acl(5))
+    for (tag, rights, id) in [
+        (1, 5, -1),
+        (2, 7, 65534),
+        (4, 7, -1),
+        (16, 7, -1),
+        (32, 7, -1),
+    ] {
+        acl.extend([tag, 0, rights, 0]);
+        acl.extend(i32::to_le_bytes(id));
+    }
+    let srv = fs::File::open(disk.at("srv")).unwrap();
+    xattr::set(&srv, c"system.posix_acl_default", &acl).unwrap();
+    let modes = [0o1777, 0o2770, 0o700, 0o755];
+    let list = modes.map(|mode| wanted(&format!("srv/new/{mode:o}"), mode));
+    let mut maker = disk.maker();
+    let outcomes = words(&maker.make(&list));
+    assert_eq!(
+        outcomes,
+        [r#"made after ["srv/new"]"#, "made", "made", "made"]
+    );
+    for one in list {
+        assert_eq!(disk.is(one.path.to_str().unwrap()), (one.mode, 1234, 5678));
+    }
+    assert_eq!(disk.is("srv/new"), (0o755, 0, 0));
     drop(maker);
 }
 

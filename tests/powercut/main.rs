@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used)] // in a test it says where
 
 mod chunks;
+mod directories;
 #[allow(dead_code)] // the other tests use more of it
 #[path = "../it/fx.rs"]
 mod fx;

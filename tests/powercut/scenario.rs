@@ -35,7 +35,7 @@ pub(crate) struct Scenario {
     pub(crate) merges: bool,
 }
 
-const INSTALL: Scenario = Scenario {
+pub(crate) const INSTALL: Scenario = Scenario {
     name: "install",
     variant: Variant::RoSqlite,
     prepare: "",

@@ -12,7 +12,7 @@ fn named(name: &str) -> Scenario {
 }
 
 /// What chooses the points: `POWERCUT_SEED`, or the time.
-fn seed(name: &str) -> u64 {
+pub(crate) fn seed(name: &str) -> u64 {
     let given = std::env::var("POWERCUT_SEED");
     let given = given.unwrap_or_else(|_| format!("{:?}", std::time::SystemTime::now()));
     seed_of(&given, name)
@@ -20,7 +20,7 @@ fn seed(name: &str) -> u64 {
 
 /// Says what was found, and keeps a line for each point; that of a sample does not take the place of a proof's.
 #[allow(clippy::print_stdout)] // for whoever reads the output of the tests
-fn tell(name: &str, seed: u64, found: &Found) {
+pub(crate) fn tell(name: &str, seed: u64, found: &Found) {
     println!("power cut, seed {seed}: {}", found.summary);
     let (dir, file) = match is_proof() {
         true => ("target/proof", format!("power-cut-{name}.log")),
@@ -32,7 +32,7 @@ fn tell(name: &str, seed: u64, found: &Found) {
     fs::write(dir.join(file), head + &found.lines.join("\n") + "\n").unwrap();
 }
 
-fn is_proof() -> bool {
+pub(crate) fn is_proof() -> bool {
     std::env::var("POWERCUT").is_ok_and(|all| all == "all")
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn is_alone(name: &str) -> bool {
 }
 
 /// A file system whose files share blocks, as long as the namespace lives.
-fn scratch() -> PathBuf {
+pub(crate) fn scratch() -> PathBuf {
     let cache = Path::new(repositories()).parent().unwrap();
     let at = cache.join("powercut");
     fs::create_dir_all(&at).unwrap();
@@ -161,7 +161,7 @@ fn ends(recording: &Recording, bench: &Bench<'_>) -> Ends {
 }
 
 /// The points to be judged, in order.
-fn cuts(recording: &Recording, points: Points) -> Vec<Cut> {
+pub(crate) fn cuts(recording: &Recording, points: Points) -> Vec<Cut> {
     let (from, to) = (recording.begun, recording.log.entries.len());
     let prefix = |upto| Cut { upto, seed: None };
     match points {
