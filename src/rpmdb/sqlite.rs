@@ -25,7 +25,7 @@ const UNLOCKED: u32 = 3;
 /// How often it is read at all before it counts as busy.
 const ATTEMPTS: u32 = 6;
 /// How long to wait for another program's lock, in milliseconds.
-const PATIENCE: u32 = 5000;
+const PATIENCE: u32 = if cfg!(test) { 300 } else { 5000 };
 /// Most rows that are taken, far above what any system has: in a damaged tree the same page may come again and again.
 const MOST_ROWS: usize = 1 << 22;
 /// Most bytes of a header, as in rpm.
@@ -451,3 +451,6 @@ impl<'c> Headers<'c> {
         Ok(into)
     }
 }
+
+#[cfg(test)]
+mod tests;
