@@ -16,7 +16,7 @@ mod work;
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -273,23 +273,21 @@ impl<'a> Run<'a> {
         Ok(worked.left)
     }
 
-    /// Takes a turn, and removes what runs that were cut off left behind when no other run is going on.
+    /// Takes a turn, and removes what runs that were cut off left behind when no other run is going on. Makes nothing: what
+    /// is missing may be wanted, with other attributes.
     fn begin(&mut self, wanted: &[Selected], maker: &mut Maker, points: &Points) -> Result<()> {
-        let stamps = match self.has_stamp(points) {
-            true => stamp::directory(&self.top).ok(),
-            false => None,
+        // a directory that every run finds and that none makes
+        let lock = match beneath::open_dir(&self.top, Path::new("etc")) {
+            Ok(directory) => directory,
+            Err(_) => self.top.try_clone().context("duplicating a descriptor")?,
         };
-        // any directory that others find as well does
-        let lock = match &stamps {
-            Some(directory) => directory.try_clone(),
-            None => self.top.try_clone(),
-        };
-        let mut turn = Turn::take(lock.context("duplicating a descriptor")?);
+        let mut turn = Turn::take(lock);
         if turn.is_alone() {
             let paths: Vec<PathBuf> = wanted.iter().map(|one| relative(&one.path)).collect();
             maker.remove_leftovers(paths.iter().map(PathBuf::as_path));
-            let removed = stamps.as_ref().map_or(Ok(()), stamp::remove_temporaries);
-            if let Err(e) = removed {
+            if self.has_stamp(points)
+                && let Err(e) = stamp::remove_temporaries(&self.top)
+            {
                 let warning = format!("half a stamp of an earlier run is still there: {e}");
                 self.report.warnings.push(warning);
             }

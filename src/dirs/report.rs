@@ -291,3 +291,108 @@ impl Report {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(entries: &[(Action, Option<Reason>)]) -> Report {
+        let entry = |(action, reason): &(Action, Option<Reason>)| Entry {
+            path: "/var/a".into(),
+            action: *action,
+            reason: *reason,
+            mode: 0o755,
+            user: "root".into(),
+            group: "root".into(),
+            packages: Vec::new(),
+            error: None,
+        };
+        Report {
+            root: "/".into(),
+            database: None,
+            status: Status::Scanned,
+            dry_run: false,
+            entries: entries.iter().map(entry).collect(),
+            bad: Vec::new(),
+            warnings: vec!["a warning has no influence".into()],
+            tmpfiles: Tmpfiles::SomeLines("nor has this".into()),
+            took: Duration::ZERO,
+        }
+    }
+
+    const CREATED: (Action, Option<Reason>) = (Action::Create, None);
+    const DEFERRED: (Action, Option<Reason>) = (Action::Deferred, Some(Reason::UnknownUser));
+    const FAILED: (Action, Option<Reason>) = (Action::Failed, Some(Reason::Error));
+    const REFUSED: (Action, Option<Reason>) = (Action::Skipped, Some(Reason::UnsafePath));
+
+    #[test]
+    fn the_exit_code_is_that_of_the_worst_that_happened() {
+        let others = [
+            (Action::Exists, None),
+            (Action::Differs, Some(Reason::UnknownUser)),
+            (Action::Skipped, Some(Reason::Ghost)),
+            (Action::Skipped, Some(Reason::Redirected)),
+            (Action::Skipped, Some(Reason::NotMounted)),
+        ];
+        for (entries, code, checked) in [
+            (&[][..], 0, 0),
+            (&others, 0, 0),
+            (&[CREATED], 0, 1),
+            (&[REFUSED, others[0]], 65, 65),
+            (&[DEFERRED, CREATED], 65, 1),
+            (&[DEFERRED, FAILED, REFUSED], 73, 1),
+        ] {
+            let report = report(entries);
+            let codes = (report.code(false), report.code(true));
+            assert_eq!(codes, (code, checked), "{entries:?}");
+        }
+        let mut report = report(&[FAILED]);
+        report.tmpfiles = Tmpfiles::Unable("it is not there".into());
+        assert_eq!(report.code(false), 73);
+        report.tmpfiles = Tmpfiles::Failed("it ended with 1".into());
+        assert_eq!(report.code(false), 1);
+        report.status = Status::Unreadable("damaged".into());
+        assert_eq!((report.code(false), report.code(true)), (66, 66));
+    }
+
+    #[test]
+    fn a_package_that_cannot_be_read_is_no_success() {
+        let mut report = report(&[]);
+        report.bad.push(BadPackage {
+            name: "number 7".into(),
+            why: "damaged".into(),
+        });
+        assert_eq!((report.code(false), report.code(true)), (65, 65));
+        assert_eq!(report.summary().bad_packages, 1);
+    }
+
+    #[test]
+    fn every_entry_is_counted_once_and_refused_ones_also_as_skipped() {
+        let all = [CREATED, CREATED, DEFERRED, FAILED, REFUSED];
+        let sum = report(&all).summary();
+        let expected = Summary {
+            made: 2,
+            deferred: 1,
+            failed: 1,
+            skipped: 1,
+            refused: 1,
+            ..Summary::default()
+        };
+        assert_eq!(sum, expected);
+    }
+
+    #[test]
+    fn a_reason_has_one_word_in_json_and_in_the_stamp() {
+        for reason in [
+            Reason::Implied,
+            Reason::NotInstalled,
+            Reason::WrongColour,
+            Reason::UnsafePath,
+            Reason::BelowDeferred,
+            Reason::Raced,
+        ] {
+            let word = serde_json::to_string(&reason).unwrap();
+            assert_eq!(word, format!("\"{}\"", reason.word()));
+        }
+    }
+}

@@ -266,7 +266,8 @@ impl Stamp {
     /// Makes it the one that the next run finds in the system whose root directory `top` is.
     pub(super) fn write(&self, top: &OwnedFd) -> io::Result<()> {
         let text = serde_json::to_vec(self)?;
-        let dir = directory(top)?;
+        beneath::make_dirs(top, Path::new(DIRECTORY), 0o755)?;
+        let dir = beneath::open_dir(top, Path::new(DIRECTORY))?;
         fs::replace(&descriptor_path(dir.as_fd()).join(NAME), &text)
     }
 }
@@ -276,15 +277,12 @@ pub(super) fn path() -> PathBuf {
     inside(&Path::new(DIRECTORY).join(NAME))
 }
 
-/// Opens its directory, and makes that when it is missing.
-pub(super) fn directory(top: &OwnedFd) -> io::Result<OwnedFd> {
-    beneath::make_dirs(top, Path::new(DIRECTORY), 0o755)?;
-    beneath::open_dir(top, Path::new(DIRECTORY))
-}
-
 /// Removes what a run that was cut off left of a stamp. No other run may be going on.
-pub(super) fn remove_temporaries(directory: &OwnedFd) -> io::Result<()> {
-    fs::remove_temporaries(&descriptor_path(directory.as_fd()).join(NAME))
+pub(super) fn remove_temporaries(top: &OwnedFd) -> io::Result<()> {
+    match beneath::open_dir(top, Path::new(DIRECTORY)) {
+        Err(e) if beneath::is_no_directory(&e) => Ok(()),
+        dir => fs::remove_temporaries(&descriptor_path(dir?.as_fd()).join(NAME)),
+    }
 }
 
 fn bytes(top: &OwnedFd) -> io::Result<Vec<u8>> {

@@ -282,14 +282,13 @@ fn a_stamp_says_whom_somebody_waits_for_only_when_somebody_does() {
 fn a_stamp_is_written_whole_or_not_at_all() {
     let (dir, top) = system();
     stamp(&top).write(&top).unwrap();
-    let state = directory(&top).unwrap();
     let path = file(&dir);
     std::fs::write(
         dir.path().join(DIRECTORY).join(format!(".{NAME}.x.tu-new")),
         "half",
     )
     .unwrap();
-    remove_temporaries(&state).unwrap();
+    remove_temporaries(&top).unwrap();
     assert_eq!(
         std::fs::read_dir(dir.path().join(DIRECTORY))
             .unwrap()
