@@ -95,14 +95,15 @@ impl Labels {
         }
     }
 
-    /// Has restorecon(8) give these directories below the root their labels. Where it is missing or fails that is noted in
-    /// the log: the next relabelling does it.
+    /// Has restorecon(8) give these directories below the root their labels, those that are there. Where it is missing or fails
+    /// that is noted in the log: the next relabelling does it. It takes paths: where somebody puts a link in the place of one
+    /// meanwhile, what that leads to gets the label that the policy has for it anyway.
     pub fn restore(&self, paths: &[PathBuf]) {
         const LIMIT: Duration = Duration::from_secs(60);
         const AT_ONCE: usize = 100;
         for some in paths.chunks(AT_ONCE) {
             let inside = some.iter().map(|p| root::inside(p).into_os_string());
-            let words = ["restorecon", "--"].map(Into::into);
+            let words = ["restorecon", "-i", "--"].map(Into::into);
             let argv = Argv::new(words.into_iter().chain(inside));
             match Tool::new(argv, LIMIT).run() {
                 Ok(done) if done.code == 0 => {}

@@ -84,6 +84,8 @@ pub struct Maker {
     way: Way,
     /// Asked for when the first one is made.
     labels: Option<Labels>,
+    /// What was made without its label.
+    unlabelled: Vec<PathBuf>,
     /// Devices (`st_dev`) on which nothing can be moved without replacing what may be there.
     in_place: BTreeSet<u64>,
     /// A directory on each device on which something was changed.
@@ -100,6 +102,7 @@ impl Maker {
             way: Way::open(root)?,
             root: root.clone(),
             labels: None,
+            unlabelled: Vec::new(),
             in_place: BTreeSet::new(),
             changed: BTreeMap::new(),
         })
@@ -143,6 +146,9 @@ impl Maker {
                 }
             }
         }
+        if let Some(labels) = &self.labels {
+            labels.restore(&std::mem::take(&mut self.unlabelled));
+        }
         outcomes
             .into_iter()
             .map(|o| o.unwrap_or(Outcome::Raced))
@@ -177,7 +183,7 @@ impl Maker {
         } = builder;
         match done {
             Ok(()) => {
-                labels.restore(&unlabelled);
+                self.unlabelled.extend(unlabelled);
                 top.made(&mut told);
             }
             Err(Trouble::Again | Trouble::InPlace) if !is_last => {
