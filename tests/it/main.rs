@@ -53,4 +53,5 @@ mod root_tukit;
 mod root_tukit_options;
 mod root_tukit_plugins;
 mod rpmdb;
+mod rpmdb_query;
 mod soak;
