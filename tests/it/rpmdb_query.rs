@@ -1,13 +1,16 @@
 //! What is not read natively is asked of rpm, and nothing is written where it lies.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
+use std::time::Duration;
 
 use transactional_update::rpmdb::{
     Backend, Database, DirectoryEntry, InstalledPackage, OpenOptions, diff,
 };
 use transactional_update::sys::Root;
+use transactional_update::sys::cmd::Argv;
+use transactional_update::sys::tool::Tool;
 
 use crate::rpmdb::{kept, open, prefixes};
 
@@ -34,17 +37,13 @@ fn root_with_bdb(of: &str) -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("var/lib/rpm");
     fs::create_dir_all(&dir).unwrap();
-    let perl = Command::new("perl")
-        .args(["-e", CONVERT])
-        .arg(kept(of).join("Packages.db"))
-        .arg(dir.join("Packages"))
-        .output()
-        .expect("perl is there");
-    assert!(
-        perl.status.success(),
-        "{}",
-        String::from_utf8_lossy(&perl.stderr)
-    );
+    let (from, to) = (kept(of).join("Packages.db"), dir.join("Packages"));
+    let argv = ["perl", "-e", CONVERT].map(OsString::from);
+    let argv = argv.into_iter().chain([from.into(), to.into()]);
+    let perl = Tool::new(Argv::new(argv), Duration::from_secs(60))
+        .run()
+        .unwrap();
+    assert_eq!(perl.code, 0, "{}", perl.last_words());
     root
 }
 
