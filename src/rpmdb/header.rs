@@ -7,7 +7,6 @@
 //! Every byte is taken as hostile: the index is checked once, before anything is handed out; an array of strings as it is
 //! walked. Nothing is allocated for finding a tag.
 
-use std::ffi::CStr;
 use std::fmt;
 
 use super::fingerprint::sha256;
@@ -422,10 +421,28 @@ impl<'a> Header<'a> {
 
 /// The string that `data` begins with.
 fn string_at(data: &[u8], tag: Tag) -> Result<&[u8], Damage> {
-    match CStr::from_bytes_until_nul(data) {
-        Ok(string) => Ok(string.to_bytes()),
-        Err(_) => damage(format_args!("a string of tag {tag} has no end")),
+    match find_nul(data).and_then(|end| data.get(..end)) {
+        Some(string) => Ok(string),
+        None => damage(format_args!("a string of tag {tag} has no end")),
     }
+}
+
+/// Where the first NUL is, eight bytes at a time: most strings are so short that a search made for long ones costs more, and
+/// this is most of the work of a scan.
+fn find_nul(data: &[u8]) -> Option<usize> {
+    const LOW: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let (words, rest) = data.as_chunks::<8>();
+    for (at, bytes) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*bytes);
+        // the lowest bit that is set marks the first byte that is 0
+        let zeros = word.wrapping_sub(LOW) & !word & HIGH;
+        if zeros != 0 {
+            return Some(at * 8 + (zeros.trailing_zeros() / 8) as usize);
+        }
+    }
+    let at = rest.iter().position(|b| *b == 0)?;
+    Some(words.len() * 8 + at)
 }
 
 /// `bytes` as text. What is no UTF-8, or would be no text on a terminal, is escaped.

@@ -189,8 +189,11 @@ impl Prefix {
 
     /// Whether what is in the directory `name`, which ends in `/`, lies below it.
     pub(super) fn holds_files_of(&self, name: &[u8]) -> bool {
-        let rest = name.strip_prefix(self.0.as_os_str().as_bytes());
-        rest.is_some_and(|rest| rest.starts_with(b"/"))
+        let prefix = self.0.as_os_str().as_bytes();
+        // most names differ at once: the first letters, before the rest is compared
+        name.get(1) == prefix.get(1)
+            && name.get(prefix.len()) == Some(&b'/')
+            && name.starts_with(prefix)
     }
 }
 

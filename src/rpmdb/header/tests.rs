@@ -339,6 +339,13 @@ fn what_is_no_text_is_escaped() {
 
 proptest! {
     #[test]
+    fn the_first_nul_is_found(bytes in proptest::collection::vec(prop::sample::select(vec![0, 1, 0x80, 0x81, 0xff]), 0..40)) {
+        prop_assert_eq!(find_nul(&bytes), bytes.iter().position(|b| *b == 0));
+        let later: Vec<u8> = [&b"\x01\x80\xff_____________"[..], &bytes].concat();
+        prop_assert_eq!(find_nul(&later), later.iter().position(|b| *b == 0));
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         drop(look(&bytes));
     }
