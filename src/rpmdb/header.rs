@@ -252,9 +252,8 @@ impl<'a> Header<'a> {
 
     /// The entry of a tag: of several the last, which rpm added.
     fn find(&self, tag: Tag) -> Option<Entry> {
-        let wanted = tag.to_be_bytes();
-        let found = self.index.iter().rev().find(|e| e[..4] == wanted);
-        found.map(Entry::of)
+        let mut entries = self.index.iter().rev().map(Entry::of);
+        entries.find(|entry| entry.tag == tag)
     }
 
     /// The data of a tag that has one of these types, from its beginning to the end of all data.
