@@ -225,15 +225,13 @@ impl<'a> Run<'a> {
         }
         left.extend(self.work(due, names, &points)?);
         left.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-        if self
-            .report
-            .entries
-            .iter()
-            .any(|e| e.action == Action::Create)
-        {
+        let is_made = |e: &Entry| e.action == Action::Create;
+        if self.report.entries.iter().any(is_made) {
             self.tmpfiles(&points)?;
         }
-        let new = Stamp::new(basis, stamp.places().to_vec(), accounts, &left);
+        let places = stamp.places().iter().cloned();
+        let places = places.map(|p| p.or_new(&self.top)).collect();
+        let new = Stamp::new(basis, places, accounts, &left);
         if new == *stamp {
             return Ok(());
         }
@@ -308,19 +306,11 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let is_there = |prefix: &&Prefix| {
-            let path = prefix.path();
-            !points
-                .unmounted
-                .iter()
-                .any(|point| path.starts_with(point.path()))
+            let is_in = |point: &Prefix| prefix.path().starts_with(point.path());
+            !points.unmounted.iter().any(is_in)
         };
-        let prefixes: Vec<Prefix> = self
-            .request
-            .prefixes
-            .iter()
-            .filter(is_there)
-            .cloned()
-            .collect();
+        let asked = self.request.prefixes.iter();
+        let prefixes: Vec<Prefix> = asked.filter(is_there).cloned().collect();
         let excluded = [&self.request.excluded[..], &points.unmounted].concat();
         let call = tmpfiles::Call {
             root: self.root,
