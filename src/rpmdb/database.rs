@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::directories::{self, MOST_TEXT};
@@ -100,6 +101,18 @@ impl Database {
             verify_digests: options.verify_digests,
             source,
         }))
+    }
+
+    /// The database of ndb in an open file, which is called `path` in messages; nothing is looked for around it.
+    #[must_use]
+    pub fn of_ndb(file: File, path: &Path) -> Database {
+        Database {
+            path: path.to_owned(),
+            backend: Backend::Ndb,
+            ignored: Vec::new(),
+            verify_digests: false,
+            source: Source::Ndb(Ndb::new(file, path)),
+        }
     }
 
     /// Its format.

@@ -17,6 +17,7 @@ mod model;
 mod ndb;
 pub mod order;
 mod query;
+pub mod raw;
 mod source;
 #[cfg(feature = "sqlite")]
 mod sqlite;

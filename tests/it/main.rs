@@ -12,6 +12,7 @@ mod boot_timer;
 mod boot_tukit;
 mod crash;
 mod etc_merge;
+mod fuzz_corpus;
 mod fx;
 mod kill_matrix;
 mod kill_recovery;

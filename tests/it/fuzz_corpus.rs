@@ -1,0 +1,68 @@
+//! The inputs that fuzzing began with and what it found are read as they are in fuzzing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[allow(unreachable_pub)] // it is a library there
+#[path = "../../fuzz/src/lib.rs"]
+mod checks;
+
+fn corpus(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let entries = fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
+    let mut found: Vec<_> = entries
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect();
+    found.sort();
+    found
+}
+
+#[test]
+fn every_header_of_the_corpus_is_read_or_refused() {
+    let corpus = corpus("rpmdb_header");
+    assert!(corpus.len() > 50, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let is_header = checks::header(&bytes);
+        if name.starts_with("whole-") {
+            assert!(is_header, "{name}");
+        }
+        // a change of length or number, of the type of the region or of what is cut off is never overlooked
+        let told = [
+            "bad-entries-",
+            "bad-length-",
+            "bad-cut",
+            "bad-longer",
+            "bad-empty",
+            "bad-7",
+        ];
+        if told.iter().any(|t| name.starts_with(t)) {
+            assert!(!is_header, "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_database_of_the_corpus_is_read_or_refused() {
+    let corpus = corpus("rpmdb_ndb");
+    assert!(corpus.len() > 20, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = path.file_name().unwrap().to_string_lossy();
+        let found = checks::ndb(&bytes);
+        match &*name {
+            "whole" => assert_eq!(found, Some((2, 0))),
+            "empty" | "31-bytes" | "magic" | "version-1" | "pages-0" | "pages-65535" => {
+                assert_eq!(found, None, "{name}");
+            }
+            // one is damaged, the other one is read
+            "cut" | "number-2" | "head-2" | "length-4000" | "tail-0" | "end-0" | "block-1" => {
+                let (packages, bad) = found.unwrap();
+                assert!(packages <= 1 && bad >= 1, "{name}: {packages} and {bad}");
+            }
+            _ => {}
+        }
+    }
+}
