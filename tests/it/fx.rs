@@ -113,6 +113,7 @@ impl Machine {
         let binds = vec![
             format!("{PROGRAM}:{PROGRAM_INSIDE}"),
             format!("{TUKIT}:/run/tu/tukit"),
+            format!("{CREATE_DIRS}:/run/tu/create-dirs-from-rpmdb"),
             format!("{}:/run/repos", repositories()),
         ];
         Machine { dir, image, binds }
@@ -170,11 +171,17 @@ impl Machine {
     /// code is 133 when the system asked for a reboot before the script had ended, 0 when it did not and was
     /// powered off. Standard output holds what the script printed, standard error the console.
     pub(crate) fn power_on(&self, script: &str) -> Ran {
+        self.power_on_with("", script)
+    }
+
+    /// The same with further words of the kernel command line.
+    pub(crate) fn power_on_with(&self, words: &str, script: &str) -> Ran {
         let mut command = command(fixture("boot.sh"));
         command
             .arg(&self.image)
             .arg(inside(script))
             .env("FX_BIND", self.binds.join(" "))
+            .env("FX_WORDS", words)
             .env("FX_INITRD", MERGE);
         Ran::new(script, command.output().unwrap())
     }

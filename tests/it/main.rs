@@ -7,6 +7,7 @@
 
 mod boot_apply;
 mod boot_basic;
+mod boot_dirs;
 mod boot_etc;
 mod boot_timer;
 mod boot_tukit;
@@ -24,6 +25,7 @@ mod root_boot;
 mod root_chain;
 mod root_cleanup;
 mod root_clock;
+mod root_dirs;
 mod root_dirs_flaws;
 mod root_dirs_race;
 mod root_disk;

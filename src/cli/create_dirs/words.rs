@@ -11,7 +11,7 @@ pub(super) fn tell(report: &Report, all: bool) {
         out::warn(warning);
     }
     for bad in &report.bad {
-        out::warn(format_args!("{bad}; its directories are left out"));
+        out::warn(bad);
     }
     for entry in &report.entries {
         tell_entry(entry, report.dry_run, all);
@@ -39,7 +39,7 @@ fn tell_entry(entry: &Entry, dry_run: bool, all: bool) {
             out::warn(told);
         }
         // somebody's decision, but what a package may miss
-        (Action::Skipped, Some(Reason::Redirected | Reason::NotMounted)) => out::say(told),
+        (Action::Skipped, Some(Reason::Redirected)) => out::say(told),
         (Action::Skipped, _) => out::detail(told),
     }
 }
