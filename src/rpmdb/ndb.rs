@@ -205,68 +205,78 @@ impl Ndb {
             }
         }
     }
+}
 
-    /// Hands out what is in the slots: first the bad ones, then the others in the order of the file.
-    fn scan(&self, pages: &Pages, content: &Content<'_>, visit: &mut dyn FnMut(Blob<'_>)) {
-        let mut buffer = Vec::new();
-        let mut slots = Vec::new();
-        let bad = |number: u32, why: Bad| Blob {
-            number: number.into(),
+/// Hands out what is in the slots: those that are bad by themselves first, then the others in the order of the file.
+fn scan(pages: &Pages, content: &Content<'_>, visit: &mut dyn FnMut(Blob<'_>)) {
+    let mut report = |slot: Slot, why: Bad| {
+        visit(Blob {
+            number: slot.package.into(),
             bytes: Err(why),
+        });
+    };
+    let slots = used(pages, &mut report);
+    let slots = apart(slots, content, &mut report);
+    let mut buffer = Vec::new();
+    for slot in slots {
+        let bytes = content.read(slot, &mut buffer);
+        visit(Blob {
+            number: slot.package.into(),
+            bytes: bytes.and_then(|bytes| slot.unwrap(bytes)),
+        });
+    }
+}
+
+/// The slots that are in use and can be, sorted by their blocks.
+fn used(pages: &Pages, report: &mut dyn FnMut(Slot, Bad)) -> Vec<Slot> {
+    let mut slots = Vec::new();
+    for (at, bytes) in pages.bytes[HEADER..].chunks_exact(SLOT).enumerate() {
+        let slot = Slot {
+            package: word(bytes, 4),
+            block: word(bytes, 8),
+            blocks: word(bytes, 12),
         };
-        for (at, slot) in pages.bytes[HEADER..].chunks_exact(SLOT).enumerate() {
-            let (package, block, blocks) = (word(slot, 4), word(slot, 8), word(slot, 12));
-            let found = Slot {
-                package,
-                block,
-                blocks,
-            };
-            if &slot[..4] != b"Slot" {
-                visit(bad(package, format!("slot {at} is none")));
-            } else if block != 0 {
-                match found.check(pages) {
-                    Ok(()) => slots.push(found),
-                    Err(why) => visit(bad(package, why)),
-                }
-            }
-        }
-        slots.sort_unstable_by_key(|s| (s.block, s.blocks, s.package));
-        let suspects = collisions(&slots);
-        let mut is_sound = |slot: Slot| {
-            let bytes = content.read(slot, &mut buffer);
-            bytes.is_ok_and(|b| slot.unwrap(b).is_ok())
-        };
-        // one slot that says too much must not take the others with it: it has no blob
-        let (mut sound, mut unsound) = (Vec::new(), Vec::new());
-        for (slot, is_suspect) in slots.into_iter().zip(suspects) {
-            match is_suspect && !is_sound(slot) {
-                true => unsound.push(slot),
-                false => sound.push(slot),
-            }
-        }
-        for slot in unsound {
-            visit(bad(
-                slot.package,
-                "its slot names the place of another".to_owned(),
-            ));
-        }
-        let collide = collisions(&sound);
-        for (slot, collides) in sound.into_iter().zip(collide) {
-            let unwrapped = match collides {
-                true => Err("another one has its blocks, or its number".to_owned()),
-                false => content
-                    .read(slot, &mut buffer)
-                    .and_then(|bytes| slot.unwrap(bytes)),
-            };
-            match unwrapped {
-                Err(why) => visit(bad(slot.package, why)),
-                Ok(bytes) => visit(Blob {
-                    number: slot.package.into(),
-                    bytes: Ok(bytes),
-                }),
+        if &bytes[..4] != b"Slot" {
+            report(slot, format!("slot {at} is none"));
+        } else if slot.block != 0 {
+            match slot.check(pages) {
+                Ok(()) => slots.push(slot),
+                Err(why) => report(slot, why),
             }
         }
     }
+    slots.sort_unstable_by_key(|s| (s.block, s.blocks, s.package));
+    slots
+}
+
+/// Those of `slots` that share neither blocks nor a package number with another. One that only says so, without a blob in its
+/// place, does not take the others with it.
+fn apart(
+    mut slots: Vec<Slot>,
+    content: &Content<'_>,
+    report: &mut dyn FnMut(Slot, Bad),
+) -> Vec<Slot> {
+    let mut buffer = Vec::new();
+    let mut drop_colliding = |slots: &mut Vec<Slot>, only_without_blob: bool| {
+        let mut collides = collisions(slots).into_iter();
+        slots.retain(|slot| {
+            let is_fine = !collides.next().unwrap_or(false)
+                || (only_without_blob && {
+                    let bytes = content.read(*slot, &mut buffer);
+                    bytes.is_ok_and(|bytes| slot.unwrap(bytes).is_ok())
+                });
+            if !is_fine {
+                report(
+                    *slot,
+                    "another slot has its blocks, or its number".to_owned(),
+                );
+            }
+            is_fine
+        });
+    };
+    drop_colliding(&mut slots, true);
+    drop_colliding(&mut slots, false);
+    slots
 }
 
 impl Blobs for Ndb {
@@ -280,11 +290,11 @@ impl Blobs for Ndb {
         if let Some(_lock) = self.lock(patience) {
             let pages = self.pages()?;
             let map = Map::of(&self.file, pages.size).map_err(RpmdbError::read(&self.path))?;
-            self.scan(&pages, &Content::Mapped(&map), visit);
+            scan(&pages, &Content::Mapped(&map), visit);
             return Ok(());
         }
         let pages = self.pages()?;
-        self.scan(&pages, &Content::Unlocked(&self.file), visit);
+        scan(&pages, &Content::Unlocked(&self.file), visit);
         match self.header()? == pages.header {
             true => Ok(()),
             false if ask.attempt + 1 < ATTEMPTS => Err(RpmdbError::Changed(self.path.clone())),
