@@ -45,9 +45,9 @@ impl Map {
 
     /// The bytes.
     pub(super) fn bytes(&self) -> &[u8] {
-        // SAFETY: `start` is readable for `length` bytes until `drop`, which the borrow of `self` outlives not; nobody in
-        // this process writes there. Another process is kept out by the lock, as `Map` says; if it writes all the same the
-        // bytes differ between two looks, which the readers of them bear: every look is checked against the length.
+        // SAFETY: `start` is readable for `length` bytes until `drop`, which cannot come before the borrow of `self` ends, and
+        // nobody in this process writes there. Other processes are kept out by the lock, as `Map` says. If one writes all the
+        // same, two looks at a byte may differ; the readers bear that, because they check each offset when they use it.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.length.get()) }
     }
 }
