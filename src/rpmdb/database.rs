@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::changelog::{self, ChangelogEntry};
 use super::directories::{self, MOST_TEXT};
 use super::files::Files;
 use super::fingerprint::Fingerprint;
 use super::header::{Damage, Header};
 use super::locate::{self, Found, Place};
-use super::model::{BadPackage, Directories, DirectoryEntry, InstalledPackage, Prefix};
+use super::model::{BadPackage, Directories, DirectoryEntry, InstalledPackage, Nevra, Prefix};
 use super::ndb::Ndb;
 use super::query::Query;
 use super::source::{Ask, Blobs, Marks};
@@ -206,6 +207,37 @@ impl Database {
             found.push(header.package()?);
             Ok(())
         })
+    }
+
+    /// What a package says of its changes, newest first; nothing when there is no such package.
+    ///
+    /// # Errors
+    /// When the database, or that package in it, cannot be read.
+    pub fn changelog(&self, nevra: &Nevra) -> Result<Vec<ChangelogEntry>, RpmdbError> {
+        let headers = match self.source.headers() {
+            Err(query) => return query.changelog(nevra),
+            Ok(headers) => headers,
+        };
+        let marks = self.marks()?;
+        let named = marks.as_ref().and_then(|m| m.get(nevra.name.as_bytes()));
+        let numbers: Option<BTreeSet<_>> = named.map(|of| of.iter().map(|(_, n)| *n).collect());
+        let ask = Ask {
+            numbers: numbers.as_ref(),
+            ..Ask::default()
+        };
+        let (found, _) = self.scan(
+            headers,
+            ask,
+            || None,
+            |found, header| {
+                if header.nevra()? == *nevra {
+                    *found = Some(changelog::of(header));
+                }
+                Ok(())
+            },
+        )?;
+        let read = found.unwrap_or(Ok(Vec::new()));
+        read.map_err(|damage| RpmdbError::format(&self.path, format!("package {nevra}: {damage}")))
     }
 
     /// What tells the packages apart without their headers; `None` where that cannot be had.

@@ -240,30 +240,6 @@ fn is_same(old: &InstalledPackage, new: &InstalledPackage) -> bool {
     old.nevra == new.nevra && (is_untold || old.identity == new.identity)
 }
 
-/// An entry of a package's list of changes (tags 1080, 1081, 1082).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangelogEntry {
-    /// When, in seconds since 1970.
-    pub time: u32,
-    /// Who, and often the version.
-    pub author: String,
-    /// What.
-    pub text: String,
-}
-
-/// The entries of `new` that came after those of `old`, both newest first: all before the first one that is the newest
-/// of `old`. Everything when that one is not there, or `old` has none.
-#[must_use]
-pub fn changelog_delta<'n>(
-    old: &[ChangelogEntry],
-    new: &'n [ChangelogEntry],
-) -> &'n [ChangelogEntry] {
-    let known = old
-        .first()
-        .and_then(|newest| new.iter().position(|e| e == newest));
-    &new[..known.unwrap_or(new.len())]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,27 +374,6 @@ mod tests {
         huge.size = u64::MAX;
         assert_eq!(Diff::between(&[huge.clone()], &[]).size_delta(), i64::MIN);
         assert_eq!(Diff::between(&[], &[huge]).size_delta(), i64::MAX);
-    }
-
-    #[test]
-    fn the_entries_before_the_old_newest_are_new() {
-        let entry = |time: u32| ChangelogEntry {
-            time,
-            author: "a".into(),
-            text: "t".into(),
-        };
-        let entries = |times: &[u32]| times.iter().map(|t| entry(*t)).collect::<Vec<_>>();
-        for (old, new, count) in [
-            (&[2, 1][..], &[4, 3, 2, 1][..], 2),
-            (&[2, 1], &[2, 1], 0),
-            (&[], &[2, 1], 2),
-            (&[9], &[2, 1], 2),
-            (&[2], &[], 0),
-            (&[1], &[1, 2, 1], 0),
-        ] {
-            let new = entries(new);
-            assert_eq!(changelog_delta(&entries(old), &new), &new[..count]);
-        }
     }
 
     /// Few names, versions and digests, so that everything meets everything.

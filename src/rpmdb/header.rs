@@ -36,6 +36,9 @@ pub(super) mod tag {
     pub(in crate::rpmdb) const FILEFLAGS: Tag = 1037;
     pub(in crate::rpmdb) const FILEUSERNAME: Tag = 1039;
     pub(in crate::rpmdb) const FILEGROUPNAME: Tag = 1040;
+    pub(in crate::rpmdb) const CHANGELOGTIME: Tag = 1080;
+    pub(in crate::rpmdb) const CHANGELOGNAME: Tag = 1081;
+    pub(in crate::rpmdb) const CHANGELOGTEXT: Tag = 1082;
     pub(in crate::rpmdb) const DIRINDEXES: Tag = 1116;
     pub(in crate::rpmdb) const BASENAMES: Tag = 1117;
     pub(in crate::rpmdb) const DIRNAMES: Tag = 1118;

@@ -4,6 +4,7 @@
 //! say. Reads only: it never writes, never opens a database for writing, holds no lock longer than a scan, and decides
 //! nothing about what is found.
 
+mod changelog;
 mod database;
 mod diff;
 mod directories;
@@ -24,8 +25,9 @@ mod sqlite;
 #[cfg(test)]
 mod testing;
 
+pub use changelog::{ChangelogEntry, changelog_delta};
 pub use database::{Database, OpenOptions};
-pub use diff::{Change, ChangelogEntry, Diff, Transaction, changelog_delta, diff};
+pub use diff::{Change, Diff, Transaction, diff};
 pub use error::RpmdbError;
 pub use fingerprint::{FileStamp, Fingerprint};
 pub use model::{

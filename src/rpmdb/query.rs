@@ -4,6 +4,7 @@
 //! database and calls that success. Without a digest of its own the identity of a package is empty here.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::RpmdbError;
+use super::changelog::ChangelogEntry;
 use super::directories;
 use super::files::{Files, JOURNAL, WAL};
 use super::fingerprint::Fingerprint;
@@ -26,10 +28,13 @@ use crate::sys::tool::Tool;
 const LIMIT: Duration = Duration::from_secs(120);
 /// How often the database is copied before it counts as busy.
 const ATTEMPTS: u32 = 4;
-/// Longest record, in bytes: a path and two names, each of whose bytes takes four at most.
-const LONGEST: usize = 64 << 10;
-/// Most packages, and most directories below the prefixes, that are taken.
-const MOST: usize = 1 << 20;
+/// Longest record, in bytes: room for what somebody wrote about a change.
+const LONGEST: usize = 1 << 20;
+/// Most bytes that an answer may take here, and most lines of it that are not understood. A large system takes a tenth.
+const MOST: usize = 64 << 20;
+const MOST_BAD: usize = 10_000;
+/// What a record takes besides its text.
+const RECORD: usize = 256;
 
 /// What rpm may begin where it does not find what it knows.
 const DATABASES: [&str; 3] = ["Packages.db", "rpmdb.sqlite", "Packages"];
@@ -48,6 +53,10 @@ const FILES: &str = concat!(
     r"[F\t%{FILEMODES}\t%{FILEFLAGS}\t%|FILESTATES?{%{FILESTATES}}:{}|",
     r"\t%{FILEUSERNAME:shescape}\t%{FILEGROUPNAME:shescape}\t%{FILENAMES:shescape}\n]",
 );
+
+/// A change of the package before it: four fields, the first one of them `C`.
+const CHANGES: &str =
+    r"[C\t%{CHANGELOGTIME}\t%{CHANGELOGNAME:shescape}\t%{CHANGELOGTEXT:shescape}\n]";
 
 /// A database that rpm is asked about.
 #[derive(Debug)]
@@ -82,12 +91,11 @@ impl Query {
     pub(super) fn packages(&self) -> Result<(Vec<InstalledPackage>, Vec<BadPackage>), RpmdbError> {
         let mut found = Vec::new();
         let bad = self.ask(PACKAGE, &mut |record| match record {
-            Record::Package(_) if found.len() >= MOST => Err(too_many("packages")),
             Record::Package(package) => {
                 found.push(package);
-                Ok(())
+                true
             }
-            Record::File(_) => Ok(()),
+            Record::File(_) | Record::Change(_) => false,
         })?;
         Ok((found, bad))
     }
@@ -106,15 +114,13 @@ impl Query {
             let file = match record {
                 Record::Package(package) => {
                     owner = Some(package);
-                    return Ok(());
+                    return true;
                 }
                 Record::File(file) => file,
+                Record::Change(_) => return false,
             };
             if file.mode & TYPE != DIRECTORY || !prefixes.iter().any(|p| p.holds(file.path)) {
-                return Ok(());
-            }
-            if found.entries.len() >= MOST {
-                return Err(too_many("directories"));
+                return false;
             }
             found.packages.extend(owner.take());
             let name = |bytes| OsStr::from_bytes(bytes).to_owned();
@@ -127,16 +133,35 @@ impl Query {
                 state: directories::state(file.state),
                 package: found.packages.len().saturating_sub(1),
             });
-            Ok(())
+            true
         })?;
         Ok(Directories { bad, ..found })
     }
 
-    /// Lets rpm print all packages in `format`, and hands the records out; returns what could not be read.
+    /// As [`super::Database::changelog`].
+    pub(super) fn changelog(&self, nevra: &Nevra) -> Result<Vec<ChangelogEntry>, RpmdbError> {
+        let mut entries = Vec::new();
+        let mut is_it = false;
+        self.ask(&[PACKAGE, CHANGES].concat(), &mut |record| {
+            match record {
+                Record::Package(package) => is_it = package.nevra == *nevra,
+                Record::Change(entry) if is_it => {
+                    entries.push(entry);
+                    return true;
+                }
+                Record::Change(_) | Record::File(_) => {}
+            }
+            false
+        })?;
+        Ok(entries)
+    }
+
+    /// Lets rpm print all packages in `format`, and hands the records out to `take`, which says whether it keeps one; returns
+    /// what could not be read.
     fn ask(
         &self,
         format: &str,
-        take: &mut dyn FnMut(Record<'_>) -> io::Result<()>,
+        take: &mut dyn FnMut(Record<'_>) -> bool,
     ) -> Result<Vec<BadPackage>, RpmdbError> {
         let copy = self.copy()?;
         let mut argv: Vec<OsString> = vec!["rpm".into(), "--dbpath".into(), copy.path().into()];
@@ -181,9 +206,8 @@ impl Query {
     }
 }
 
-fn too_many(what: &str) -> io::Error {
-    let text = format!("its answer has more than {MOST} {what}");
-    io::Error::new(io::ErrorKind::InvalidData, text)
+fn too_much(what: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("its answer has {what}"))
 }
 
 /// A line of the answer.
@@ -191,6 +215,8 @@ enum Record<'a> {
     Package(InstalledPackage),
     /// Of the package before it.
     File(FileRecord<'a>),
+    /// Of the package before it.
+    Change(ChangelogEntry),
 }
 
 struct FileRecord<'a> {
@@ -212,6 +238,8 @@ struct Answer {
     ends: Vec<usize>,
     is_quoted: bool,
     is_escaped: bool,
+    /// How many bytes of it are kept, about.
+    kept: usize,
     /// The package whose files come.
     name: String,
     bad: Vec<BadPackage>,
@@ -222,11 +250,7 @@ impl Answer {
         self.is_quoted || !self.bytes.is_empty() || !self.ends.is_empty()
     }
 
-    fn feed(
-        &mut self,
-        piece: &[u8],
-        take: &mut dyn FnMut(Record<'_>) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn feed(&mut self, piece: &[u8], take: &mut dyn FnMut(Record<'_>) -> bool) -> io::Result<()> {
         for byte in piece {
             match byte {
                 _ if self.is_escaped => {
@@ -246,14 +270,15 @@ impl Answer {
                 other => self.bytes.push(*other),
             }
             if self.bytes.len() + self.ends.len() > LONGEST {
-                let text = format!("its answer has a line of more than {LONGEST} bytes");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                return Err(too_much(format_args!(
+                    "a line of more than {LONGEST} bytes"
+                )));
             }
         }
         Ok(())
     }
 
-    fn record(&mut self, take: &mut dyn FnMut(Record<'_>) -> io::Result<()>) -> io::Result<()> {
+    fn record(&mut self, take: &mut dyn FnMut(Record<'_>) -> bool) -> io::Result<()> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let fields = starts.zip(&self.ends);
         let fields: Vec<&[u8]> = fields.map(|(from, to)| &self.bytes[from..*to]).collect();
@@ -262,10 +287,18 @@ impl Answer {
                 if let Record::Package(package) = &record {
                     self.name = package.nevra.to_string();
                 }
-                take(record)
+                if take(record) {
+                    self.kept += self.bytes.len() + RECORD;
+                }
+                match self.kept {
+                    0..MOST => Ok(()),
+                    _ => Err(too_much("more packages or files than any system")),
+                }
             }
             Ok(None) => Ok(()),
-            Err(_) if self.bad.len() >= MOST => Err(too_many("lines that cannot be understood")),
+            Err(_) if self.bad.len() >= MOST_BAD => Err(too_much(format_args!(
+                "{MOST_BAD} lines that are not as asked for"
+            ))),
             Err(why) => {
                 let name = self.name.clone();
                 self.bad.push(BadPackage { name, why });
@@ -275,7 +308,7 @@ impl Answer {
     }
 }
 
-/// The record with these fields; `None` for the files of a package without files.
+/// The record with these fields; `None` for the files, or changes, of a package without any.
 fn parse<'a>(fields: &[&'a [u8]]) -> Result<Option<Record<'a>>, String> {
     match fields {
         [
@@ -313,6 +346,12 @@ fn parse<'a>(fields: &[&'a [u8]]) -> Result<Option<Record<'a>>, String> {
             group,
             path,
         }))),
+        [b"C", b"(none)", ..] => Ok(None),
+        [b"C", time, author, text] => Ok(Some(Record::Change(ChangelogEntry {
+            time: number(time)?.unwrap_or(0),
+            author: String::from_utf8_lossy(author).into_owned(),
+            text: String::from_utf8_lossy(text).into_owned(),
+        }))),
         _ => Err("rpm prints a line about it that is not as asked for".into()),
     }
 }
@@ -338,9 +377,10 @@ mod tests {
             parser.feed(piece, &mut |record| {
                 records.push(match record {
                     Record::Package(p) => format!("{} {:?} {}", p.nevra, p.vendor, p.size),
+                    Record::Change(c) => format!("{} {} {:?}", c.time, c.author, c.text),
                     Record::File(f) => format!("{:o} {:?} {}", f.mode, f.state, text(f.path)),
                 });
-                Ok(())
+                true
             })?;
         }
         Ok((records, parser))
@@ -376,11 +416,30 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_would_take_the_memory_of_the_machine_is_refused() {
+        let file = [
+            b"F\t16877\t0\t0\t'r'\t'r'\t'/",
+            &[b'a'; 500_000][..],
+            b"'\n",
+        ]
+        .concat();
+        let feed = |times: usize, keep: bool| {
+            let mut answer = Answer::default();
+            (0..times).try_for_each(|_| answer.feed(&file, &mut |_| keep))
+        };
+        let most = MOST / 500_000;
+        assert!(feed(most - 1, true).is_ok() && feed(most * 2, false).is_ok());
+        assert!(feed(most + 1, true).is_err());
+    }
+
+    #[test]
     fn an_answer_that_breaks_off_or_never_ends_a_line_is_noticed() {
         for part in ["F", "F\t", "'", "P\t'a\n"] {
             assert!(read(part.as_bytes(), 1).unwrap().1.is_within(), "{part}");
         }
         assert!(read(&vec![b'a'; LONGEST + 1], 1000).is_err());
         assert!(read(&vec![b'\t'; LONGEST + 1], 1000).is_err());
+        assert!(read(&b"what\n".repeat(MOST_BAD), 1000).is_ok());
+        assert!(read(&b"what\n".repeat(MOST_BAD + 1), 1000).is_err());
     }
 }

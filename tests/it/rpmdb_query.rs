@@ -94,6 +94,10 @@ fn rpm_tells_of_an_old_database_what_is_read_from_a_newer_one() {
     };
     assert_eq!(told(&old), told(&new));
     assert!(diff(&old, &new).unwrap().is_empty());
+    for package in sorted(&new) {
+        let changes = |database: &Database| database.changelog(&package.nevra).unwrap();
+        assert_eq!(changes(&old), changes(&new), "{}", package.nevra);
+    }
     assert_eq!(old.fingerprint().unwrap(), old.fingerprint().unwrap());
     assert_eq!(entries(root.path()), ["Packages"]);
 }

