@@ -336,7 +336,9 @@ pub fn remove_all(dir: impl AsFd, rel: &Path) -> io::Result<()> {
     while let Some(path) = pending.last().cloned() {
         let subdirs = remove_files(&parent, &path)?;
         if subdirs.is_empty() {
-            unlink(&parent, path.as_os_str(), true)?;
+            // by the directory that it is in: a path would lead through a link that takes the place of one above it
+            let above = open_dir(&parent, path.parent().unwrap_or(Path::new("")))?;
+            unlink(above, path.file_name().unwrap_or_default(), true)?;
             pending.pop();
         }
         for subdir in subdirs {
@@ -620,6 +622,37 @@ mod tests {
         remove_all(&fd, Path::new("top")).unwrap();
         remove_all(&fd, Path::new("top")).unwrap();
         assert_eq!(std::fs::read_dir(tmp.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn removing_reaches_nothing_through_a_link_that_takes_the_place_of_a_directory_meanwhile() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let (tmp, fd) = dir();
+        std::fs::create_dir_all(tmp.path().join("outside/b")).unwrap();
+        std::fs::create_dir(tmp.path().join("top")).unwrap();
+        let top = open_dir(&fd, Path::new("top")).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(Ordering::Relaxed) {
+                    let flags = RenameFlags::RENAME_EXCHANGE;
+                    // fails as long as one of them is missing
+                    renameat2(&top, "a", &top, "link", flags).unwrap_or(());
+                }
+            });
+            for _ in 0..3000 {
+                std::fs::create_dir_all(tmp.path().join("new/b")).unwrap();
+                symlink("../outside", tmp.path().join("top/link")).unwrap();
+                std::fs::rename(tmp.path().join("new"), tmp.path().join("top/a")).unwrap();
+                while std::fs::read_dir(tmp.path().join("top")).unwrap().count() > 0 {
+                    for name in ["top/a", "top/link"] {
+                        remove_all(&fd, Path::new(name)).unwrap_or(());
+                    }
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        assert!(tmp.path().join("outside/b").exists());
     }
 
     #[test]
