@@ -74,8 +74,15 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         for path in self.mounts.iter().rev() {
-            let done = command("umount").arg(path).status();
-            assert!(done.is_ok_and(|s| s.success()) || std::thread::panicking());
+            // a process that another test starts just now has a copy of our descriptors until it runs its program
+            let is_done = (0..100).any(|_| {
+                let done = command("umount").arg("-q").arg(path).status();
+                done.is_ok_and(|s| s.success()) || {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                    false
+                }
+            });
+            assert!(is_done || std::thread::panicking(), "{}", path.display());
         }
     }
 }
@@ -131,7 +138,8 @@ os.setgroups([]); os.setgid(65534); os.setuid(65534)
 libc = ctypes.CDLL(None)
 outside = sys.argv[1]
 def exchange(a, b): libc.renameat2(-100, a.encode(), -100, b.encode(), 2)
-def away(path): os.rename(path, f"trash/{next(numbers)}")
+# into another directory it cannot be moved: for that one has to be able to write in it
+def away(path): os.rename(path, f"data/stolen{next(numbers)}")
 def attempt(what, *args):
     try: what(*args)
     except OSError: pass

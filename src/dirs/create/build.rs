@@ -252,8 +252,8 @@ impl Private {
     fn remove(&self, parent: BorrowedFd<'_>) -> io::Result<()> {
         leftover::clear(self.dir.as_fd())?;
         match remove(parent, self.name.as_ref()) {
-            // another run was faster, or it was moved away by who may write there: an empty directory of root's
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            // another run was faster, or who may write there moved it away: an empty directory of root's
+            Err(e) if beneath::is_no_directory(&e) => Ok(()),
             other => other.and_then(|()| failpoint::hit("dirs-tidied")),
         }
     }
