@@ -47,6 +47,7 @@ mod root_plugins;
 mod root_reboot;
 mod root_recover;
 mod root_refusals;
+mod root_rpmdb;
 mod root_scriptlets;
 mod root_setup;
 mod root_snapper;
