@@ -8,7 +8,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
 /// A file, mapped for reading.
 ///
@@ -22,7 +23,8 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// The first `length` bytes of `file`, which has so many.
+    /// The first `length` bytes of `file`, which has so many, to be looked at from the beginning to the end: the kernel reads
+    /// ahead in large pieces.
     ///
     /// # Errors
     /// The error of mmap(2); `InvalidInput` for nothing.
@@ -40,7 +42,15 @@ impl Map {
                 0,
             )
         }?;
-        Ok(Map { start, length })
+        let map = Map { start, length };
+        // both are needed: without the first the pieces are small, without the second each is waited for
+        let large = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+        // SAFETY: the whole of the new mapping; this advice changes when its pages are read, not what they hold.
+        let ahead = unsafe { madvise(start, length.get(), MmapAdvise::MADV_SEQUENTIAL) };
+        if let Err(e) = large.and(ahead) {
+            tracing::debug!("the database is read in small pieces: {e}");
+        }
+        Ok(map)
     }
 
     /// The bytes.
