@@ -45,6 +45,7 @@ proof:
 	@CARGO="$(CARGO)" tests/proof/kill-sweep.sh
 	@CARGO="$(CARGO)" tests/proof/soak.sh
 	@CARGO="$(CARGO)" tests/proof/power-cut.sh
+	@CARGO="$(CARGO)" tests/proof/fuzz.sh
 
 bench: root build
 	@$(CARGO) build --release --locked --example rpmdb

@@ -10,6 +10,7 @@
 . "$(dirname "$0")/row.sh"
 need g++ g++
 CARGO=${CARGO:-cargo} SECONDS_EACH=$((${FUZZ_SECONDS:-600} / 2)) VERSION=0.13.2
+FUZZ_TARGET=${FUZZ_TARGET:-$PROJECT/target/fuzz}
 LOG=$PROJECT/target/proof/fuzz.log; mkdir -p "$(dirname "$LOG")"
 W=$(mktemp -d "$CACHE/proof.XXXXXX"); trap 'rm -rf "$W"' EXIT
 export RUSTC_BOOTSTRAP=1              # sanitizers and coverage of a stable compiler
@@ -21,7 +22,7 @@ command -v cargo-fuzz > /dev/null || env -u RUSTC_BOOTSTRAP "$CARGO" install --l
 SEED=$((RANDOM * RANDOM + 1))
 fuzz() {
   mkdir -p "$W/$1"
-  "$CARGO" fuzz run --target-dir "$PROJECT/target/fuzz" "$1" "$W/$1" "fuzz/corpus/$1" -- \
+  "$CARGO" fuzz run --target-dir "$FUZZ_TARGET" "$1" "$W/$1" "fuzz/corpus/$1" -- \
     -max_total_time="$2" -timeout=10 -rss_limit_mb=1024 -max_len=16384 -seed="$SEED" -print_final_stats=1; }
 
 : > "$LOG"; points=0 runs=0
@@ -34,7 +35,7 @@ for target in rpmdb_header rpmdb_ndb; do
   say "fuzz: $target: $n inputs, $c of them reach something of their own"
   runs=$((runs + n)) points=$((points + c))
   mkdir "$W/control-$target"
-  if FUZZ_CONTROL=1 "$CARGO" fuzz run --target-dir "$PROJECT/target/fuzz" "$target" "fuzz/corpus/$target" -- -runs=1 -artifact_prefix="$W/control-$target/" >> "$LOG" 2>&1; then
+  if FUZZ_CONTROL=1 "$CARGO" fuzz run --target-dir "$FUZZ_TARGET" "$target" "fuzz/corpus/$target" -- -runs=1 -artifact_prefix="$W/control-$target/" >> "$LOG" 2>&1; then
     die "$target: the control found nothing, see $LOG"; fi
   [ -n "$(ls "$W/control-$target")" ] || die "$target: the control failed in another way, see $LOG"
 done
