@@ -2,8 +2,8 @@
 //!
 //! Most packages have none: for them only the names of their directories are looked at, and nothing is allocated.
 
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
 use super::header::{Damage, Header, Numbers, Strings, damage, tag};
@@ -39,12 +39,12 @@ pub(super) fn of(
     let mut files = Files::of(header)?;
     let mut found = Vec::new();
     let mut left = *room;
-    let mut path = Vec::new();
-    while let Some(file) = files.next(&mut path)? {
-        if !prefixes.iter().any(|p| p.holds(&path)) || !is_directory(file.mode, &path)? {
+    while let Some(file) = files.next()? {
+        if !prefixes.iter().any(|p| file.is_below(p)) || !file.is_directory()? {
             continue;
         }
-        let size = size_of::<DirectoryEntry>() + path.len() + file.user.len() + file.group.len();
+        let length = file.directory.len() + file.name.len();
+        let size = size_of::<DirectoryEntry>() + length + file.user.len() + file.group.len();
         left = match left.checked_sub(size) {
             Some(left) => left,
             None => {
@@ -52,7 +52,7 @@ pub(super) fn of(
             }
         };
         found.push(DirectoryEntry {
-            path: PathBuf::from(OsStr::from_bytes(&path)),
+            path: PathBuf::from(OsString::from_vec(file.path())),
             mode: (file.mode & PERMISSIONS).into(),
             user: OsStr::from_bytes(file.user).to_owned(),
             group: OsStr::from_bytes(file.group).to_owned(),
@@ -82,13 +82,43 @@ fn any_below(header: &Header<'_>, prefixes: &[Prefix]) -> Result<bool, Damage> {
     Ok(any)
 }
 
-/// What a header says of a file.
+/// What a header says of a file. Its path is put together only for what is taken: a header can put the same megabytes before
+/// the names of millions of files.
 struct File<'a> {
+    /// With `/` at its end; empty when the name is the whole path.
+    directory: &'a [u8],
+    name: &'a [u8],
     mode: u16,
     flags: u32,
     state: Option<u8>,
     user: &'a [u8],
     group: &'a [u8],
+}
+
+impl File<'_> {
+    fn path(&self) -> Vec<u8> {
+        [self.directory, self.name].concat()
+    }
+
+    fn is_below(&self, prefix: &Prefix) -> bool {
+        if self.directory.is_empty() {
+            return prefix.holds(self.name);
+        }
+        // without a name the path is that of the directory, which may be the prefix itself
+        prefix.holds_files_of(self.directory)
+            && (!self.name.is_empty() || prefix.holds(self.directory))
+    }
+
+    fn is_directory(&self) -> Result<bool, Damage> {
+        if !TYPES.contains(&(self.mode >> 12)) {
+            return damage(format_args!(
+                "its file {:?} has the mode {:o}, which is no type of file",
+                text(&self.path()),
+                self.mode
+            ));
+        }
+        Ok(self.mode & TYPE == DIRECTORY)
+    }
 }
 
 /// The files of a package, one after the other.
@@ -150,22 +180,22 @@ impl<'a> Files<'a> {
         Ok(files)
     }
 
-    /// The next file, and into `path` its path.
-    fn next(&mut self, path: &mut Vec<u8>) -> Result<Option<File<'a>>, Damage> {
+    fn next(&mut self) -> Result<Option<File<'a>>, Damage> {
         let (Some(name), Some(user), Some(group)) =
             (self.names.next(), self.users.next(), self.groups.next())
         else {
             return Ok(None);
         };
-        path.clear();
-        if let Some(index) = self.indexes.get(self.at) {
-            match self.directories.get(index as usize) {
-                Some(directory) => path.extend_from_slice(directory),
+        let directory: &[u8] = match self.indexes.get(self.at) {
+            None => b"",
+            Some(index) => match self.directories.get(index as usize) {
+                Some(directory) => directory,
                 None => return damage(format_args!("it has no directory number {index}")),
-            }
-        }
-        path.extend_from_slice(name?);
+            },
+        };
         let file = File {
+            directory,
+            name: name?,
             mode: self.modes.get(self.at).unwrap_or_default(),
             flags: self.flags.get(self.at).unwrap_or_default(),
             state: self.states.get(self.at),
@@ -175,16 +205,6 @@ impl<'a> Files<'a> {
         self.at += 1;
         Ok(Some(file))
     }
-}
-
-fn is_directory(mode: u16, path: &[u8]) -> Result<bool, Damage> {
-    if !TYPES.contains(&(mode >> 12)) {
-        return damage(format_args!(
-            "its file {:?} has the mode {mode:o}, which is no type of file",
-            text(path)
-        ));
-    }
-    Ok(mode & TYPE == DIRECTORY)
 }
 
 pub(super) fn state(value: Option<u8>) -> FileState {
