@@ -242,6 +242,8 @@ struct Answer {
     kept: usize,
     /// The package whose files come.
     name: String,
+    /// Whether what comes belongs to a package: not to one whose own line was not understood.
+    is_of_package: bool,
     bad: Vec<BadPackage>,
 }
 
@@ -282,11 +284,18 @@ impl Answer {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         let fields = starts.zip(&self.ends);
         let fields: Vec<&[u8]> = fields.map(|(from, to)| &self.bytes[from..*to]).collect();
-        match parse(&fields) {
+        let parsed = parse(&fields);
+        if let [b"P", name, ..] = fields[..] {
+            self.is_of_package = parsed.is_ok();
+            self.name = match &parsed {
+                Ok(Some(Record::Package(package))) => package.nevra.to_string(),
+                _ => text(name),
+            };
+        } else if !self.is_of_package && parsed.is_ok() {
+            return Ok(());
+        }
+        match parsed {
             Ok(Some(record)) => {
-                if let Record::Package(package) = &record {
-                    self.name = package.nevra.to_string();
-                }
                 if take(record) {
                     self.kept += self.bytes.len() + RECORD;
                 }
@@ -416,6 +425,26 @@ mod tests {
     }
 
     #[test]
+    fn files_of_a_package_that_is_not_understood_go_to_no_other_one() {
+        let files = |path: &str| format!("F\t16877\t0\t0\t'r'\t'r'\t'{path}'\nC\t1\t'me'\t'x'\n");
+        let package = |epoch| format!("P\t'p{epoch}'\t{epoch}\t'1'\t'2'\t\tabc\t1\t2\t\t9\n");
+        let answer = [
+            files("/var/nobody"),
+            package("x"),
+            files("/var/x"),
+            package("1"),
+            files("/var/1"),
+            package("y"),
+            files("/var/y"),
+        ];
+        let (records, parser) = read(answer.concat().as_bytes(), 1000).unwrap();
+        let of_one = ["p1-1:1-2 None 9", "40755 Some(0) /var/1", "1 me \"x\""];
+        assert_eq!(records, of_one);
+        let bad: Vec<_> = parser.bad.iter().map(|b| b.name.as_str()).collect();
+        assert_eq!(bad, ["px", "py"]);
+    }
+
+    #[test]
     fn an_answer_that_would_take_the_memory_of_the_machine_is_refused() {
         let file = [
             b"F\t16877\t0\t0\t'r'\t'r'\t'/",
@@ -424,7 +453,10 @@ mod tests {
         ]
         .concat();
         let feed = |times: usize, keep: bool| {
-            let mut answer = Answer::default();
+            let mut answer = Answer {
+                is_of_package: true,
+                ..Answer::default()
+            };
             (0..times).try_for_each(|_| answer.feed(&file, &mut |_| keep))
         };
         let most = MOST / 500_000;
