@@ -71,11 +71,12 @@ fn file(bytes: &[u8]) -> File {
         std::thread::current().id()
     );
     let path = Path::new("/dev/shm").join(name);
+    // everybody may write there: what has the name already, left over or a link, is not opened
+    drop(fs::remove_file(&path));
     let file = File::options()
         .read(true)
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .open(&path)
         .expect("memory");
     fs::remove_file(&path).expect("it was made");
