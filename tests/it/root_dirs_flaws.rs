@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::fx::{Ran, command, require_root};
 use crate::ndb::{self, Package};
+use crate::rpmdb::kept;
 
 /// The program under test.
 pub(crate) const CREATE_DIRS: &str = env!("CARGO_BIN_EXE_create-dirs-from-rpmdb");
@@ -624,6 +625,56 @@ fn when_there_is_nothing_to_do_the_packages_are_not_read() {
         );
         assert!(all < 200_000, "{all}\n{ran}");
     });
+}
+
+/// What lies in the directory of the database, by name.
+fn beside_database(scratch: &Scratch) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(scratch.at(DATABASE)).unwrap();
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn with_a_database_of_sqlite_there_is_nothing_to_do_either_until_it_is_another_one() {
+    for umask in ["0000", "0022", "0027", "0077"] {
+        let mut scratch = Scratch::without_database();
+        scratch.umask = umask;
+        fs::create_dir_all(scratch.at(DATABASE)).unwrap();
+        let database = scratch.at(DATABASE).join("rpmdb.sqlite");
+        fs::copy(kept("few/sqlite/rpmdb.sqlite"), &database).unwrap();
+        for file in ["etc/passwd", "etc/group"] {
+            let path = scratch.at(file);
+            let line = match file {
+                "etc/passwd" => "nosuchuser:x:77:77::/:/bin/false\n",
+                _ => "nosuchuser:x:77:\n",
+            };
+            fs::write(&path, fs::read_to_string(&path).unwrap() + line).unwrap();
+        }
+        scratch
+            .says(&[])
+            .exits(0)
+            .status("scanned")
+            .tells("/var/lib/a/sub", "create", "");
+        scratch.holds("/var/lib/a/sub", 0o2775, 0, MAIL);
+        scratch.says(&[]).exits(0).status("nothing-to-do").only(&[]);
+        // what is removed is known from before
+        fs::remove_dir(scratch.at("/var/spool/pub")).unwrap();
+        scratch
+            .says(&[])
+            .exits(0)
+            .status("resumed")
+            .tells("/var/spool/pub", "create", "");
+        scratch.holds("/var/spool/pub", 0o1777, 0, 0);
+        scratch.says(&[]).exits(0).status("nothing-to-do").only(&[]);
+        assert_eq!(beside_database(&scratch), ["rpmdb.sqlite"]);
+        // the same bytes in another file
+        let copy = scratch.at(DATABASE).join("copy");
+        fs::copy(&database, &copy).unwrap();
+        fs::rename(&copy, &database).unwrap();
+        scratch.says(&[]).exits(0).status("scanned");
+        scratch.says(&[]).exits(0).status("nothing-to-do").only(&[]);
+    }
 }
 
 #[test]
