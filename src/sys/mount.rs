@@ -45,10 +45,12 @@ pub struct FstabEntry {
 /// # Errors
 /// When /proc cannot be read.
 pub fn mounts() -> io::Result<Vec<Mount>> {
-    Ok(parse_mountinfo(&fs::read_to_string(THREAD_MOUNTINFO)?))
+    Ok(parse_mountinfo(&fs::read(THREAD_MOUNTINFO)?))
 }
 
-fn parse_mountinfo(text: &str) -> Vec<Mount> {
+fn parse_mountinfo(info: &[u8]) -> Vec<Mount> {
+    // any user may mount with FUSE, on a directory whose name is no text: that must not hide the other mounts
+    let text = String::from_utf8_lossy(info);
     text.lines()
         .filter_map(|line| {
             let (before, after) = line.split_once(" - ")?;
@@ -298,8 +300,15 @@ mod tests {
 ";
 
     #[test]
+    fn a_mount_point_that_is_no_text_does_not_hide_the_others() {
+        let odd = b"23 24 0:9 / /tmp/\xff rw - fuse x rw\n";
+        let mounts = parse_mountinfo(&[&odd[..], INFO.as_bytes()].concat());
+        assert_eq!(mounts[1..], parse_mountinfo(INFO.as_bytes()));
+    }
+
+    #[test]
     fn mountinfo_is_read_with_subvolume_escapes_and_read_only_flag() {
-        let mounts = parse_mountinfo(INFO);
+        let mounts = parse_mountinfo(INFO.as_bytes());
         assert_eq!(mounts.len(), 3);
         assert_eq!(mounts[0].root, Path::new("/@/.snapshots/1/snapshot"));
         assert!(mounts[0].read_only && !mounts[1].read_only && mounts[2].read_only);
@@ -331,7 +340,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_text_makes_the_readers_fail(text in "\\PC*") {
-            parse_mountinfo(&text);
+            parse_mountinfo(text.as_bytes());
             parse_fstab(&text);
             unescape(&text);
         }
