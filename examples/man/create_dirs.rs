@@ -61,7 +61,7 @@ const RULES: &[(&str, &str)] = &[
     (
         "left out",
         "What a package owns but does not bring (%ghost, unless --ghost); what rpm did not install; what lies in /run, /var/run or /var/lock; \
-         what lies on a file system that fstab has and that is not mounted; what is a symbolic link, or lies behind one.",
+         what lies on a file system that fstab or an automount has and that is not mounted; what is a symbolic link, or lies behind one.",
     ),
     (
         "refused",

@@ -194,7 +194,8 @@ impl<'a> Run<'a> {
         }
         let left = self.work(wanted, names, &points)?;
         self.tmpfiles(&points)?;
-        let places = places.into_iter().map(|p| p.or_new(&self.top)).collect();
+        let places = places.into_iter().map(|p| p.or_new(&self.top, &points));
+        let places = places.collect();
         self.leave(&Stamp::new(basis, places, accounts, &left), &points)
     }
 
@@ -230,7 +231,7 @@ impl<'a> Run<'a> {
             self.tmpfiles(&points)?;
         }
         let places = stamp.places().iter().cloned();
-        let places = places.map(|p| p.or_new(&self.top)).collect();
+        let places = places.map(|p| p.or_new(&self.top, &points)).collect();
         let new = Stamp::new(basis, places, accounts, &left);
         if new == *stamp {
             return Ok(());
@@ -249,7 +250,7 @@ impl<'a> Run<'a> {
             let is_in = |e: &Entry| point.holds(e.path.as_os_str().as_encoded_bytes());
             let mut skipped = self.report.entries.iter();
             if skipped.any(|e| e.reason == Some(Reason::NotMounted) && is_in(e)) {
-                let text = "fstab says that something is mounted there, and nothing is";
+                let text = "something is to be mounted there (fstab, or autofs), and is not";
                 let warning = format!("no directories are made in {point}: {text}");
                 self.report.warnings.push(warning);
             }

@@ -10,6 +10,7 @@ use nix::sys::stat::fstat;
 use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 
+use super::select::is_below;
 use super::stamp::Name;
 use crate::rpmdb::Prefix;
 use crate::sys::mount::{self, FstabEntry, Mount};
@@ -59,17 +60,19 @@ impl Place {
         Identity::of(top, &relative(Path::new(&self.path.0))) == self.identity
     }
 
-    /// The same place; what is there now when nothing was.
-    pub(super) fn or_new(self, top: &OwnedFd) -> Place {
+    /// The same place; what is there now when nothing was. Where one of `points` was not mounted it stays the same: what has
+    /// been mounted there meanwhile was not looked at, and shows at the next run.
+    pub(super) fn or_new(self, top: &OwnedFd, points: &Points) -> Place {
+        let is_it = |point: &Prefix| point.path() == self.path.path();
         match self.identity {
-            Some(_) => self,
-            None => Place::of(top, Path::new(&self.path.0)),
+            None if !points.unmounted.iter().any(is_it) => Place::of(top, self.path.path()),
+            _ => self,
         }
     }
 }
 
-/// The mount points that fstab names and that have to do with what lies below the prefixes: all of them, and those on which
-/// nothing is mounted.
+/// The mount points that fstab names, or autofs waits at, and that have to do with what lies below the prefixes: all of them,
+/// and those on which nothing is mounted.
 #[derive(Debug, Default)]
 pub(super) struct Points {
     pub(super) all: Vec<Prefix>,
@@ -101,19 +104,26 @@ impl Points {
         }
     }
 
-    /// The prefixes and the mount points, as they are now.
+    /// The prefixes and the mount points, as they are now. Those below something that is not mounted are not looked at: where
+    /// autofs waits, that would mount it, and when it is mounted that place shows it.
     pub(super) fn places(&self, top: &OwnedFd, prefixes: &[Prefix]) -> Vec<Place> {
         let paths: BTreeSet<&Path> = prefixes.iter().chain(&self.all).map(Prefix::path).collect();
-        paths.into_iter().map(|path| Place::of(top, path)).collect()
+        let can_be_seen = |path: &&Path| !is_below(path, &self.unmounted);
+        let paths = paths.into_iter().filter(can_be_seen);
+        paths.map(|path| Place::of(top, path)).collect()
     }
 }
 
 fn points(root: &Root, fstab: &[FstabEntry], mounts: &[Mount], prefixes: &[Prefix]) -> Points {
-    let mounted = mount::points_below(mounts, root);
+    // autofs mounts when somebody enters: at boot what is mounted may need what waits for this program (the network)
+    let (waiting, there): (Vec<Mount>, Vec<Mount>) =
+        mounts.iter().cloned().partition(|m| m.fs_type == "autofs");
+    let mounted = mount::points_below(&there, root);
+    let waiting = mount::points_below(&waiting, root);
     let mut found = Points::default();
-    for entry in fstab {
+    for point in fstab.iter().map(|entry| &entry.point).chain(&waiting) {
         // the root itself makes no prefix
-        let Ok(point) = Prefix::new(&inside(&entry.point)) else {
+        let Ok(point) = Prefix::new(&inside(point)) else {
             continue;
         };
         let concerns = |prefix: &Prefix| {
@@ -172,6 +182,38 @@ mod tests {
     }
 
     #[test]
+    fn where_autofs_waits_nothing_is_mounted_until_something_is() {
+        let asked = prefixes(&["/var", "/srv"]);
+        let mut there = mounted(&["/srv", "/var/a", "/proc/b", "/var/a"]);
+        for waiting in &mut there[..3] {
+            waiting.fs_type = "autofs".into();
+        }
+        let fstab = mount::parse_fstab("d /srv nfs\nd /srv/below nfs\n");
+        let found = points(&Root::live(), &fstab, &there, &asked);
+        assert_eq!(found.all, prefixes(&["/srv", "/srv/below", "/var/a"]));
+        assert_eq!(found.unmounted, prefixes(&["/srv", "/srv/below"]));
+        let dir = tempfile::tempdir().unwrap();
+        let top = beneath::open_root(dir.path()).unwrap();
+        let places = found.places(&top, &asked);
+        let paths: Vec<_> = places.iter().map(|place| place.path.path()).collect();
+        let seen = ["/srv", "/var", "/var/a"].map(Path::new);
+        assert_eq!(paths, seen, "nothing behind it is looked at");
+    }
+
+    #[test]
+    fn what_is_mounted_while_a_run_is_at_work_shows_at_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = beneath::open_root(dir.path()).unwrap();
+        let none = Place::of(&top, Path::new("/srv"));
+        fs::create_dir(dir.path().join("srv")).unwrap();
+        let points = Points {
+            unmounted: prefixes(&["/srv"]),
+            ..Points::default()
+        };
+        assert!(!none.or_new(&top, &points).is_unchanged(&top));
+    }
+
+    #[test]
     fn another_directory_in_the_same_place_is_another_one() {
         let dir = tempfile::tempdir().unwrap();
         let top = beneath::open_root(dir.path()).unwrap();
@@ -179,13 +221,13 @@ mod tests {
         let none = Place::of(&top, Path::new("/srv"));
         fs::create_dir(&srv).unwrap();
         assert!(!none.is_unchanged(&top));
-        let place = none.or_new(&top);
+        let place = none.or_new(&top, &Points::default());
         assert!(place.is_unchanged(&top));
         fs::rename(&srv, dir.path().join("moved")).unwrap();
         assert!(!place.is_unchanged(&top));
         fs::create_dir(&srv).unwrap();
         assert!(!place.is_unchanged(&top));
-        assert_eq!(place.clone().or_new(&top), place);
+        assert_eq!(place.clone().or_new(&top, &Points::default()), place);
         fs::remove_dir(&srv).unwrap();
         symlink("moved", &srv).unwrap();
         assert!(!place.is_unchanged(&top), "a link is not followed");

@@ -73,7 +73,7 @@ pub enum Reason {
     Volatile,
     /// Skipped: it was asked to be.
     Excluded,
-    /// Skipped: fstab mounts something at or above it, which is not mounted.
+    /// Skipped: fstab or autofs mounts something above it, which is not mounted.
     NotMounted,
     /// Skipped: it, or a directory above it, is a symbolic link.
     Redirected,

@@ -106,7 +106,7 @@ fn meaning(reason: Reason) -> Option<&'static str> {
         Reason::UnsafePath => "this path is refused",
         Reason::Volatile => "it is made anew at each boot",
         Reason::Excluded => "it is excluded",
-        Reason::NotMounted => "the file system that fstab has for it is not mounted",
+        Reason::NotMounted => "the file system that is to hold it is not mounted",
         Reason::Redirected => "a link leads elsewhere",
         Reason::UnknownUser => "its user does not exist",
         Reason::UnknownGroup => "its group does not exist",
