@@ -47,8 +47,8 @@ const DESCRIPTION: &[&str] = &[
     "A directory appears with its owner and mode at once, whatever the umask. No symbolic link is followed, also where the \
      directory above belongs to a service user. Nothing that is there is changed or removed: what is otherwise than its package wants \
      it is told, a file in the way is told. One directory that cannot be made stops no other, and never the boot.",
-    "When the database has not changed since the last run, it is not read again: only what is missing or had to wait is looked at. \
-     systemd-tmpfiles, which follows, has the last word on paths that tmpfiles.d names.",
+    "When the database has not changed since the last run, which could read all of it, it is not read again: only what is missing, had \
+     to wait or was refused is looked at. systemd-tmpfiles, which follows, has the last word on paths that tmpfiles.d names.",
     "It is also installed as create_dirs_from_rpmdb.",
 ];
 
@@ -116,7 +116,7 @@ const JSON: &[(&str, &str)] = &[
     ),
     (
         "status",
-        "scanned: the database was read. resumed: it has not changed, and only what is missing or had to wait was worked on; only \
+        "scanned: the database was read. resumed: it has not changed, and only what is missing, had to wait or was refused was looked at; only \
          that is in the entries. nothing-to-do, no-database, unreadable.",
     ),
     (

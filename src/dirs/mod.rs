@@ -185,15 +185,24 @@ impl<'a> Run<'a> {
         warnings.extend(told.into_iter().chain(conflicts));
         self.report.bad = found.bad;
         let names = Names::read(&self.top, root.is_live(), warnings);
-        let mut wanted = Vec::new();
+        let (mut wanted, mut left) = (Vec::new(), Vec::new());
         for one in selected {
-            match one.skip {
-                Some(reason) => self.report.entries.push(work::skipped(&one, reason)),
-                None => wanted.push(one),
+            let Some(reason) = one.skip else {
+                wanted.push(one);
+                continue;
+            };
+            self.report.entries.push(work::skipped(&one, reason));
+            if reason == Reason::UnsafePath {
+                left.push((one, Standing::pending(reason)));
             }
         }
-        let left = self.work(wanted, names, &points)?;
+        left.extend(self.work(wanted, names, &points)?);
+        left.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
         self.tmpfiles(&points)?;
+        if !self.report.bad.is_empty() {
+            // what these packages want is not known, and the next run may be able to read them: it has to try
+            return Ok(());
+        }
         let places = places.into_iter().map(|p| p.or_new(&self.top, &points));
         let places = places.collect();
         self.leave(&Stamp::new(basis, places, accounts, &left), &points)

@@ -133,7 +133,17 @@ pub(super) struct Standing {
     pub(super) link: Option<PathBuf>,
 }
 
-/// A directory that is wanted, and how it was left.
+impl Standing {
+    /// Not there, for this reason.
+    pub(super) fn pending(reason: Reason) -> Standing {
+        Standing {
+            pending: Some(reason),
+            link: None,
+        }
+    }
+}
+
+/// A directory that is wanted or was refused, and how it was left.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Listed {
     path: Name,

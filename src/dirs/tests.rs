@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
 use super::*;
-use crate::rpmdb::{DirectoryEntry, FileState, InstalledPackage, Nevra};
+use crate::rpmdb::{BadPackage, DirectoryEntry, FileState, InstalledPackage, Nevra};
 
 /// A system with a database.
 struct System {
@@ -558,6 +558,58 @@ fn a_database_that_cannot_be_read_is_told_as_that() {
         (none.status.clone(), none.code(true)),
         (Status::NoDatabase, 0)
     );
+}
+
+#[test]
+fn as_long_as_a_package_cannot_be_read_the_next_run_tries_again() {
+    let system = System::new(&[("/srv/a", 0o755, "root", "root")]);
+    let root = Root::at(system.dir.path()).unwrap();
+    for status in [Action::Create, Action::Exists] {
+        let mut run = Run::new(&root, &system.request).unwrap();
+        let done = run.compare(fingerprint(&system.fingerprint), |_| {
+            let bad = BadPackage {
+                name: "number 7".into(),
+                why: "damaged".into(),
+            };
+            let found = Directories {
+                bad: vec![bad],
+                ..found(&system.entries)
+            };
+            Ok((found, Vec::new()))
+        });
+        let report = run.end(done).unwrap();
+        assert_eq!(told(&report), [("/srv/a", status, None)]);
+        assert_eq!(
+            (report.code(false), report.code(true)),
+            (65, if status == Action::Create { 1 } else { 65 })
+        );
+    }
+    assert_eq!(system.run().status, Status::Scanned);
+    assert_eq!(system.run_without_scan().status, Status::NothingToDo);
+}
+
+#[test]
+fn what_was_refused_is_told_at_each_run() {
+    let system = System::new(&[
+        ("/srv/a", 0o755, "root", "root"),
+        ("/srv/b/../../etc/c", 0o755, "root", "root"),
+    ]);
+    let before = system.tree();
+    assert_eq!(system.run().code(false), 65);
+    let stamp = fs::metadata(system.at(STAMP)).unwrap().ino();
+    for _ in 0..2 {
+        let report = system.run_without_scan();
+        let refused = (
+            "/srv/b/../../etc/c",
+            Action::Skipped,
+            Some(Reason::UnsafePath),
+        );
+        assert_eq!(told(&report), [refused]);
+        assert_eq!((report.code(false), report.code(true)), (65, 65));
+    }
+    assert_eq!(fs::metadata(system.at(STAMP)).unwrap().ino(), stamp);
+    fs::remove_dir(system.at("srv/a")).unwrap();
+    assert_eq!(system.tree(), before);
 }
 
 /// A run that looks for a database, which there is not.
