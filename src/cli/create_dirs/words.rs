@@ -18,10 +18,7 @@ pub(super) fn tell(report: &Report, all: bool) {
     }
     tell_tmpfiles(&report.tmpfiles);
     match &report.status {
-        Status::Unreadable(why) => out::error(format_args!(
-            "the RPM database {} cannot be read, so no directories are made: {why}",
-            Place(report)
-        )),
+        Status::Unreadable(why) => out::error(format_args!("{why}; no directories are made")),
         Status::NoDatabase => out::say("There is no RPM database here, so nothing to do"),
         Status::NothingToDo => out::say("The directories of all packages are there"),
         Status::Scanned | Status::Resumed => out::say(Sum(report)),
@@ -53,16 +50,6 @@ fn tell_tmpfiles(tmpfiles: &Tmpfiles) {
         )),
         Tmpfiles::Unable(why) => out::warn(format_args!("tmpfiles.d was not applied: {why}")),
         Tmpfiles::Failed(why) => out::error(format_args!("tmpfiles.d could not be applied: {why}")),
-    }
-}
-
-/// Where the database is, when that is known.
-struct Place<'a>(&'a Report);
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.0.database.as_ref().map(|source| &source.path);
-        f.write_str(&out::path(path.unwrap_or(&self.0.root)))
     }
 }
 
