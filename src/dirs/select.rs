@@ -232,7 +232,7 @@ fn is_or_is_in(rel: &[u8], top: &[u8]) -> bool {
 
 /// Paths compare by components, so that what lies in a directory follows it directly; those of the same components by
 /// their bytes.
-fn by_path(a: &Path, b: &Path) -> std::cmp::Ordering {
+fn by_path(a: &Path, b: &Path) -> Ordering {
     a.cmp(b).then_with(|| a.as_os_str().cmp(b.as_os_str()))
 }
 

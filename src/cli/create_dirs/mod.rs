@@ -1,6 +1,6 @@
 //! The program `create-dirs-from-rpmdb`: what can be typed, and the way from there to an exit code.
 //!
-//! It runs at every boot, before almost everything else: no log file, no thread, and the configuration is read once.
+//! It runs at every boot, before almost everything else: it keeps no log file, and reads the configuration once.
 
 mod json;
 mod words;

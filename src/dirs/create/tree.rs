@@ -62,8 +62,8 @@ impl Node {
         };
         let path = self.is.path.join(name);
         // they are sorted: if it is there already, it was the last one
-        let mut last = self.below.pop_if(|last| last.is.path == path);
-        let mut child = last.take().unwrap_or_else(|| Node::implied(path));
+        let last = self.below.pop_if(|last| last.is.path == path);
+        let mut child = last.unwrap_or_else(|| Node::implied(path));
         child.add(names.as_path(), number, wanted);
         self.below.push(child);
     }
