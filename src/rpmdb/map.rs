@@ -8,8 +8,8 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
-use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
+use nix::libc::{_SC_PAGESIZE, mincore, sysconf};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 /// A file, mapped for reading.
 ///
@@ -23,8 +23,7 @@ pub(super) struct Map {
 }
 
 impl Map {
-    /// The first `length` bytes of `file`, which has so many, to be looked at from the beginning to the end: the kernel reads
-    /// ahead in large pieces.
+    /// The first `length` bytes of `file`, which has so many.
     ///
     /// # Errors
     /// The error of mmap(2); `InvalidInput` for nothing.
@@ -42,15 +41,22 @@ impl Map {
                 0,
             )
         }?;
-        let map = Map { start, length };
-        // both are needed: without the first the pieces are small, without the second each is waited for
-        let large = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
-        // SAFETY: the whole of the new mapping; this advice changes when its pages are read, not what they hold.
-        let ahead = unsafe { madvise(start, length.get(), MmapAdvise::MADV_SEQUENTIAL) };
-        if let Err(e) = large.and(ahead) {
-            tracing::debug!("the database is read in small pieces: {e}");
-        }
-        Ok(map)
+        Ok(Map { start, length })
+    }
+
+    /// Whether at least half of it is in memory already (mincore(2)); also when the kernel does not tell. Pages that are not
+    /// are read much slower through a map than by read(2): each piece is waited for.
+    pub(super) fn is_in_memory(&self) -> bool {
+        // SAFETY: sysconf(3) takes a number and returns one.
+        let page = unsafe { sysconf(_SC_PAGESIZE) };
+        let Some(page) = usize::try_from(page).ok().filter(|page| *page > 0) else {
+            return true;
+        };
+        let mut pages = vec![0u8; self.length.get().div_ceil(page)];
+        // SAFETY: the whole of the mapping, and a byte for each of its pages.
+        let told = unsafe { mincore(self.start.as_ptr(), self.length.get(), pages.as_mut_ptr()) };
+        let there = pages.iter().filter(|state| **state & 1 == 1).count();
+        told != 0 || there >= pages.len() / 2
     }
 
     /// The bytes.
@@ -82,6 +88,7 @@ mod tests {
         let map = Map::of(&file, 10_000).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!(map.bytes(), vec![7; 10_000]);
+        assert!(map.is_in_memory());
         assert!(Map::of(&file, 0).is_err());
     }
 }

@@ -5,7 +5,7 @@
 //! blocks of 16 bytes. A blob has a head (`BlbS`, package number, generation, length), the bytes of a header, padding and a
 //! tail (adler32 of all before it, length, `BlbE`).
 //!
-//! rpm writes under flock(2) LOCK_EX of this very file. Under LOCK_SH it is mapped and read in the order of the file. When
+//! rpm writes under flock(2) LOCK_EX of this very file. Under LOCK_SH it is read in the order of the file, mapped where it is in memory. When
 //! the lock cannot be had in time, it is read piece by piece without mapping it, and what was read counts only when the
 //! header of the file, which has another generation after each change, is the same as before.
 
@@ -14,6 +14,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::RpmdbError;
 use super::fingerprint::{Fingerprint, hex, sha256};
@@ -290,11 +292,16 @@ impl Blobs for Ndb {
         if let Some(_lock) = self.lock(patience) {
             let pages = self.pages()?;
             let map = Map::of(&self.file, pages.size).map_err(RpmdbError::read(&self.path))?;
-            scan(&pages, &Content::Mapped(&map), visit);
+            let content = match map.is_in_memory() {
+                true => Content::Mapped(&map),
+                false => Content::read_ahead(&self.file),
+            };
+            scan(&pages, &content, visit);
             return Ok(());
         }
         let pages = self.pages()?;
-        scan(&pages, &Content::Unlocked(&self.file), visit);
+        // a writer may cut the file off while it is read: never mapped
+        scan(&pages, &Content::read_ahead(&self.file), visit);
         match self.header()? == pages.header {
             true => Ok(()),
             false if ask.attempt + 1 < ATTEMPTS => Err(RpmdbError::Changed(self.path.clone())),
@@ -316,11 +323,18 @@ impl Drop for Lock<'_> {
 /// Where blobs are read.
 enum Content<'f> {
     Mapped(&'f Map),
-    /// A writer may cut the file off while it is read: never mapped.
-    Unlocked(&'f File),
+    Read(&'f File),
 }
 
-impl Content<'_> {
+impl<'f> Content<'f> {
+    /// A file that is read from its beginning to its end.
+    fn read_ahead(file: &'f File) -> Content<'f> {
+        if let Err(e) = posix_fadvise(file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL) {
+            tracing::debug!("the database is read in small pieces: {e}");
+        }
+        Content::Read(file)
+    }
+
     /// The bytes of a blob, from head to tail.
     fn read<'b>(&'b self, slot: Slot, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], Bad> {
         let size = usize::try_from(slot.size()).unwrap_or(usize::MAX);
@@ -330,7 +344,7 @@ impl Content<'_> {
                 let bytes = map.bytes().get(start..).and_then(|b| b.get(..size));
                 bytes.ok_or_else(|| "it lies behind the end of the file".to_owned())
             }
-            Content::Unlocked(file) => {
+            Content::Read(file) => {
                 buffer.resize(size, 0);
                 let filled = file.read_exact_at(buffer, slot.start());
                 filled.map_err(|e| format!("it cannot be read: {e}"))?;
