@@ -158,6 +158,8 @@ impl<'a> Run<'a> {
             true => None,
             false => Stamp::read(&self.top, &basis),
         };
+        // another run left it, which did not call systemd-tmpfiles or did so in vain
+        let stamp = stamp.filter(|stamp| stamp.has_tmpfiles() || !self.request.tmpfiles);
         match stamp {
             Some(stamp) if stamp.is_due(&self.top) => self.resume(basis, &stamp),
             Some(_) => {
@@ -205,7 +207,11 @@ impl<'a> Run<'a> {
         }
         let places = places.into_iter().map(|p| p.or_new(&self.top, &points));
         let places = places.collect();
-        self.leave(&Stamp::new(basis, places, accounts, &left), &points)
+        let tmpfiles = self.report.tmpfiles.is_done();
+        self.leave(
+            &Stamp::new(basis, places, accounts, tmpfiles, &left),
+            &points,
+        )
     }
 
     /// Works on what the last run could not make and on what is missing since.
@@ -236,12 +242,14 @@ impl<'a> Run<'a> {
         left.extend(self.work(due, names, &points)?);
         left.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
         let is_made = |e: &Entry| e.action == Action::Create;
+        let mut tmpfiles = stamp.has_tmpfiles();
         if self.report.entries.iter().any(is_made) {
             self.tmpfiles(&points)?;
+            tmpfiles = self.report.tmpfiles.is_done();
         }
         let places = stamp.places().iter().cloned();
         let places = places.map(|p| p.or_new(&self.top, &points)).collect();
-        let new = Stamp::new(basis, places, accounts, &left);
+        let new = Stamp::new(basis, places, accounts, tmpfiles, &left);
         if new == *stamp {
             return Ok(());
         }

@@ -207,6 +207,13 @@ pub enum Tmpfiles {
     Failed(String),
 }
 
+impl Tmpfiles {
+    /// Whether another call would do no more than this one.
+    pub(super) fn is_done(&self) -> bool {
+        !matches!(self, Tmpfiles::NotCalled | Tmpfiles::Failed(_))
+    }
+}
+
 /// How many directories of each kind there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {

@@ -182,6 +182,8 @@ pub(super) struct Stamp {
     places: Vec<Place>,
     /// When something waits for a user or a group.
     accounts: Option<Accounts>,
+    /// Whether systemd-tmpfiles has done its part.
+    tmpfiles: bool,
     packages: Vec<String>,
     directories: Vec<Listed>,
 }
@@ -192,6 +194,7 @@ impl Stamp {
         basis: Basis,
         places: Vec<Place>,
         accounts: Accounts,
+        tmpfiles: bool,
         directories: &[(Selected, Standing)],
     ) -> Stamp {
         let mut numbers = BTreeMap::new();
@@ -217,6 +220,7 @@ impl Stamp {
             accounts: directories.iter().any(waits).then_some(accounts),
             basis,
             places,
+            tmpfiles,
             packages,
             directories,
         }
@@ -261,6 +265,11 @@ impl Stamp {
             (wanted, standing, d.is_due(top))
         };
         self.directories.iter().map(unlist).collect()
+    }
+
+    /// Whether systemd-tmpfiles has done its part.
+    pub(super) fn has_tmpfiles(&self) -> bool {
+        self.tmpfiles
     }
 
     /// The places whose file systems it depends on.

@@ -712,3 +712,21 @@ fn tmpfiles_are_applied_below_the_prefixes_after_a_scan_and_when_something_came_
     assert!(matches!(&report.tmpfiles, Tmpfiles::SomeLines(said) if said.contains("y.conf")));
     assert_eq!(report.code(false), 0);
 }
+
+#[test]
+fn tmpfiles_that_were_not_asked_for_the_first_time_are_applied_when_they_are() {
+    let mut system = System::new(&[("/srv/a", 0o755, "root", "root")]);
+    let lines = system.at("usr/lib/tmpfiles.d");
+    fs::create_dir_all(&lines).unwrap();
+    fs::write(
+        lines.join("x.conf"),
+        "f /srv/a/line 0644 root root - text\n",
+    )
+    .unwrap();
+    system.run();
+    assert_eq!(system.run_without_scan().status, Status::NothingToDo);
+    system.request.tmpfiles = true;
+    assert_eq!(system.run().tmpfiles, Tmpfiles::Applied);
+    assert!(system.at("srv/a/line").exists());
+    assert_eq!(system.run_without_scan().status, Status::NothingToDo);
+}

@@ -13,6 +13,8 @@ use crate::sys::tool::{Done, Tool, ToolError};
 const PROGRAM: &str = "systemd-tmpfiles";
 /// It may remove and copy trees.
 const LIMIT: Duration = Duration::from_secs(300);
+/// How long it may take to tell its version.
+const ANSWER: Duration = Duration::from_secs(10);
 /// Since this version an unknown user is no failure when asked so.
 const GRACEFUL: u32 = 254;
 /// Since this version it can tell what it would do.
@@ -39,7 +41,7 @@ impl Call<'_> {
         if self.prefixes.is_empty() {
             return Tmpfiles::NotCalled;
         }
-        let version = Tool::new(Argv::new([PROGRAM, "--version"]), LIMIT).run();
+        let version = Tool::new(Argv::new([PROGRAM, "--version"]), ANSWER).run();
         let version = match version.as_ref().map(|done| version_in(&done.stdout)) {
             Ok(Some(version)) => version,
             Ok(None) => return Tmpfiles::Unable(format!("{PROGRAM} does not tell its version")),

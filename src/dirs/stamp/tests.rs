@@ -43,7 +43,7 @@ fn selected(path: impl Into<PathBuf>) -> Selected {
 fn stamp_of(top: &OwnedFd, left: &[(Selected, Standing)]) -> Stamp {
     let places = vec![Place::of(top, Path::new("/var"))];
     let basis = Basis::new(top, fingerprint("h"), &request());
-    Stamp::new(basis, places, Accounts::of(top), left)
+    Stamp::new(basis, places, Accounts::of(top), true, left)
 }
 
 fn stamp(top: &OwnedFd) -> Stamp {
@@ -115,7 +115,7 @@ fn the_fingerprint_of_every_format_comes_back_as_it_was() {
         Fingerprint::Other { file: file.clone() },
     ] {
         let basis = Basis::new(&top, fingerprint, &request());
-        Stamp::new(basis.clone(), Vec::new(), Accounts::of(&top), &[])
+        Stamp::new(basis.clone(), Vec::new(), Accounts::of(&top), true, &[])
             .write(&top)
             .unwrap();
         assert!(Stamp::read(&top, &basis).is_some(), "{basis:?}");
