@@ -130,6 +130,9 @@ impl Machine {
 
     /// Shows `host` to the machine as `inside` at every boot from now on; best below /run.
     pub(crate) fn bind(&mut self, host: impl AsRef<Path>, inside: &str) {
+        // a place is made by opening it for writing, which must not be a program that another test runs just now
+        let is_taken = |bind: &String| bind.split_once(':').is_some_and(|(_, at)| at == inside);
+        assert!(!self.binds.iter().any(is_taken), "{inside} is shown twice");
         self.binds
             .push(format!("{}:{inside}", host.as_ref().display()));
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 pub(crate) use crate::crash::Bench;
 use crate::crash::{Between, Scenario};
 use crate::etc_merge;
-use crate::fx::{CREATE_DIRS, Machine, Variant, failpoints};
+use crate::fx::{Machine, Variant, failpoints};
 use crate::root_boot::{self, Bls};
 use crate::root_cleanup::after_two_rollbacks;
 
@@ -359,8 +359,7 @@ fn merges() -> Bench {
 }
 
 fn directories_of_packages() -> Bench {
-    let mut machine = Machine::of(Variant::RoNdb);
-    machine.bind(CREATE_DIRS, "/run/tu/create-dirs-from-rpmdb");
+    let machine = Machine::of(Variant::RoNdb);
     machine.tu("-q boot-complete").succeeds();
     machine.tu("-n pkg install fx-vardirs").succeeds();
     Bench::new(machine, &directories())

@@ -8,12 +8,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::fx::{Ran, command, require_root};
+use crate::fx::{CREATE_DIRS, Ran, command, require_root};
 use crate::ndb::{self, Package};
 use crate::rpmdb::kept;
-
-/// The program under test.
-pub(crate) const CREATE_DIRS: &str = env!("CARGO_BIN_EXE_create-dirs-from-rpmdb");
 
 /// A system without anything but accounts, the tops of what packages own, and a database.
 pub(crate) struct Scratch {

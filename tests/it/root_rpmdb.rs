@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::fx::{Machine, Ran, Variant, command, require_root, script};
+use crate::fx::{CREATE_DIRS, Machine, Ran, Variant, command, require_root, script};
 use crate::ndb::Package;
-use crate::root_dirs_flaws::{CREATE_DIRS, Scratch};
+use crate::root_dirs_flaws::Scratch;
 use crate::rpmdb::{
     agrees_about_directories, agrees_about_packages, open, prefixes, told_directories,
 };
@@ -46,7 +46,6 @@ fn of_hard_packages_all_directories_and_names_are_those_that_rpm_says_in_both_fo
 /// A machine whose read-only root snapshot has this database and nothing of another one.
 fn with_database(variant: Variant, format: &str, made: &Path) -> Machine {
     let mut machine = Machine::of(variant);
-    machine.bind(CREATE_DIRS, "/run/tu/create-dirs-from-rpmdb");
     machine.bind(made.join(format), "/run/made");
     machine.prepare("rm -rf /usr/lib/sysimage/rpm/*; cp /run/made/* /usr/lib/sysimage/rpm/");
     machine

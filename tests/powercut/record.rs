@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::fx::{CREATE_DIRS, Machine, PROGRAM, command, fixture, script};
+use crate::fx::{Machine, PROGRAM, command, fixture, script};
 use crate::log::{Cut, HEADER, Log, count};
 use crate::replay::{Replay, difference};
 use crate::scenario::{Scenario, Under};
@@ -48,7 +48,6 @@ pub(crate) fn record(scenario: &Scenario, scratch: &Path) -> Recording {
     let [chain, log] = ["chain", "log"].map(|n| at(n).display().to_string());
     let export = script("disk.sh", &["start", "log", &disk, &chain, &log]);
     machine.bind(&dir, "/run/record");
-    machine.bind(CREATE_DIRS, "/run/tu/create-dirs-from-rpmdb");
     let tools = match scenario.under {
         Under::Product => String::new(),
         Under::ByHand(early) => {
