@@ -10,10 +10,10 @@ use super::header::{Damage, Header, Numbers, Strings, damage, tag};
 use super::model::{DirectoryEntry, FileState, Prefix};
 
 /// The flag of a file that the package owns and does not bring (rpmfiles.h of rpm).
-const GHOST: u32 = 64;
-const TYPE: u16 = 0o170_000;
-const DIRECTORY: u16 = 0o040_000;
-const PERMISSIONS: u16 = 0o7777;
+pub(super) const GHOST: u32 = 64;
+pub(super) const TYPE: u16 = 0o170_000;
+pub(super) const DIRECTORY: u16 = 0o040_000;
+pub(super) const PERMISSIONS: u16 = 0o7777;
 /// FIFO, character device, directory, block device, regular file, link, socket (inode(7)).
 const TYPES: [u16; 7] = [0o01, 0o02, 0o04, 0o06, 0o10, 0o12, 0o14];
 

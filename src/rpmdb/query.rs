@@ -105,9 +105,6 @@ impl Query {
     /// # Errors
     /// As [`Query::packages`].
     pub(super) fn directories(&self, prefixes: &[Prefix]) -> Result<Directories, RpmdbError> {
-        const TYPE: u32 = 0o170_000;
-        const DIRECTORY: u32 = 0o040_000;
-        const GHOST: u32 = 64;
         let mut found = Directories::default();
         let mut owner = None;
         let bad = self.ask(&[PACKAGE, FILES].concat(), &mut |record| {
@@ -119,17 +116,19 @@ impl Query {
                 Record::File(file) => file,
                 Record::Change(_) => return false,
             };
-            if file.mode & TYPE != DIRECTORY || !prefixes.iter().any(|p| p.holds(file.path)) {
+            if file.mode & u32::from(directories::TYPE) != u32::from(directories::DIRECTORY)
+                || !prefixes.iter().any(|p| p.holds(file.path))
+            {
                 return false;
             }
             found.packages.extend(owner.take());
             let name = |bytes| OsStr::from_bytes(bytes).to_owned();
             found.entries.push(DirectoryEntry {
                 path: PathBuf::from(name(file.path)),
-                mode: file.mode & 0o7777,
+                mode: file.mode & u32::from(directories::PERMISSIONS),
                 user: name(file.user),
                 group: name(file.group),
-                is_ghost: file.flags & GHOST != 0,
+                is_ghost: file.flags & directories::GHOST != 0,
                 state: directories::state(file.state),
                 package: found.packages.len().saturating_sub(1),
             });
