@@ -136,6 +136,7 @@ const ATTACK: &str = r#"
 import ctypes, itertools, os, sys
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 libc = ctypes.CDLL(None)
+libc.prctl(1, 9)                   # ends with the test, however that ends (PR_SET_PDEATHSIG)
 outside = sys.argv[1]
 def exchange(a, b): libc.renameat2(-100, a.encode(), -100, b.encode(), 2)
 # into another directory it cannot be moved: for that one has to be able to write in it
