@@ -72,13 +72,14 @@ pub fn rollback(system: &System, lock: &WriteLock, target: Target) -> Result<Rol
     if read_write && to != current {
         return copy(system, lock, &inventory, current, snapshot);
     }
+    // from here on the description may hold a note of the way back, which the switch takes out again
+    signal::check()?;
     if let Err(e) = keep(system, lock, snapshot, &ready) {
         // going back must work on a full disk; while it is the default, snapper does not delete it anyway
         out::warn(format_args!(
             "a clean-up may delete snapshot {to} once it is not the next one: {e:#}"
         ));
     }
-    signal::check()?;
     ask_for_registration(system, current, to);
     system.note_switch(lock, to, restart(to == current));
     if let Err(e) = system.switch(lock, ready) {
