@@ -180,7 +180,8 @@ impl System {
             Ok(()) => now.is_some(),
             Err(e) => {
                 out::warn(format_args!("{e}: {}", e.cause()));
-                before.is_some()
+                // the error may have come after the rename: what is there now has to be taken out later
+                matches!(self.store.metadata(id), Metadata::Good(info) if info.userdata.contains_key(key::UNPROVED))
             }
         }
     }
