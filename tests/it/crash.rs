@@ -422,14 +422,15 @@ impl Case {
             "kill" | "namespace" | "syscall" => self.wants("status", "137"),
             "error" => {
                 // that a mark of what is about to go cannot be written stops no deletion, or a full disk would
-                let is_mark = self.point().starts_with("replace-") && status == "0";
+                let is_mark =
+                    self.point().starts_with("replace-") && status == whole.status.to_string();
                 let named = self.fact("times that the failpoint is named");
                 if scenario.makes_directories() && status == "73" {
                     return (named != "0")
                         .then_some(())
                         .ok_or("no reason is told".into());
                 }
-                if !is_mark || self.fact("times that the failpoint is named") != "0" {
+                if !is_mark || named != "0" {
                     self.wants("times that the failpoint is named", "1")?;
                 }
                 match status {
