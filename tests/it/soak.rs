@@ -409,7 +409,7 @@ fn the_soak_finds_a_default_snapshot_that_is_half() {
     // the database was written, the files were not
     control(
         &becomes_the_default(
-            "rpm --root $s/snapshot -i --nodeps /var/cache/fxrepo/fx-caps-1.0-1.noarch.rpm; rm $s/snapshot/usr/bin/fx-ping",
+            "rpm --root $s/snapshot -U --force --nodeps /var/cache/fxrepo/fx-caps-1.0-1.noarch.rpm; rm $s/snapshot/usr/bin/fx-ping",
         ),
         "rpm -V",
     );
