@@ -75,6 +75,15 @@ impl<'de> Deserialize<'de> for Name {
 }
 
 impl Name {
+    /// That of the user and the group 0.
+    fn root() -> Name {
+        Name("root".into())
+    }
+
+    fn is_root(&self) -> bool {
+        self.0 == "root"
+    }
+
     /// As a path.
     pub(super) fn path(&self) -> &Path {
         Path::new(&self.0)
@@ -148,7 +157,10 @@ impl Standing {
 struct Listed {
     path: Name,
     mode: u32,
+    // most belong to root: what is not written need not be read at each boot
+    #[serde(default = "Name::root", skip_serializing_if = "Name::is_root")]
     user: Name,
+    #[serde(default = "Name::root", skip_serializing_if = "Name::is_root")]
     group: Name,
     /// Places in the stamp's list of packages.
     packages: Vec<u32>,
