@@ -4,7 +4,7 @@
 //! is there now.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use nix::dir::{Dir, Type};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag};
 use serde::de::{self, SeqAccess, Visitor};
@@ -173,18 +174,40 @@ struct Listed {
 impl Listed {
     /// Whether it is not as it should be and as it was left.
     fn is_due(&self, top: &OwnedFd) -> bool {
-        // only looked at, and nothing is done on account of what a link on the way leads to
-        let is = |kind: SFlag, path: &Path| {
-            let rel = path.strip_prefix(INSIDE).unwrap_or(path);
-            let stat = beneath::stat_at(top, rel.as_os_str());
-            stat.is_ok_and(|stat| beneath::kind(&stat) == kind)
-        };
         self.pending.is_some()
             || match &self.link {
-                Some(link) => !is(SFlag::S_IFLNK, link.path()),
-                None => !is(SFlag::S_IFDIR, self.path.path()),
+                Some(link) => !is(top, SFlag::S_IFLNK, link.path()),
+                None => !is(top, SFlag::S_IFDIR, self.path.path()),
             }
     }
+}
+
+/// Whether `path` is of this kind. Only looked at: nothing is done on account of what a link on the way leads to.
+fn is(top: &OwnedFd, kind: SFlag, path: &Path) -> bool {
+    let rel = path.strip_prefix(INSIDE).unwrap_or(path);
+    let stat = beneath::stat_at(top, rel.as_os_str());
+    stat.is_ok_and(|stat| beneath::kind(&stat) == kind)
+}
+
+/// Whether each of `names`, sorted, is a directory in `dir`. One listing tells that of many, where not much else is there:
+/// at a boot with nothing to do, asking for each would take most of the time.
+fn holds(top: &OwnedFd, dir: &Path, names: &[&OsStr]) -> bool {
+    const WORTH_A_LISTING: usize = 8;
+    let listed = || -> nix::Result<usize> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOATIME | OFlag::O_CLOEXEC;
+        let rel = dir.strip_prefix(INSIDE).unwrap_or(dir);
+        let mut dir = Dir::openat(top, rel, flags, Mode::empty())?;
+        let entries = dir.iter().take(2 * names.len()).flatten();
+        let wanted = entries.filter(|entry| {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            entry.file_type() == Some(Type::Directory) && names.binary_search(&name).is_ok()
+        });
+        Ok(wanted.count())
+    };
+    (names.len() >= WORTH_A_LISTING && listed() == Ok(names.len()))
+        || names
+            .iter()
+            .all(|name| is(top, SFlag::S_IFDIR, &dir.join(name)))
 }
 
 /// The stamp.
@@ -255,7 +278,18 @@ impl Stamp {
 
     /// Whether something is to be done.
     pub(super) fn is_due(&self, top: &OwnedFd) -> bool {
-        self.directories.iter().any(|d| d.is_due(top))
+        let mut below: BTreeMap<&Path, Vec<&OsStr>> = BTreeMap::new();
+        for listed in &self.directories {
+            let path = listed.path.path();
+            match (path.parent(), path.file_name()) {
+                (Some(parent), Some(name)) if listed.link.is_none() && listed.pending.is_none() => {
+                    below.entry(parent).or_default().push(name);
+                }
+                _ if listed.is_due(top) => return true,
+                _ => {}
+            }
+        }
+        below.iter().any(|(dir, names)| !holds(top, dir, names))
     }
 
     /// The directories, sorted by path, and whether each is to be worked on.

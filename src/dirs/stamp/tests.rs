@@ -157,6 +157,38 @@ fn a_directory_that_is_gone_replaced_or_pending_is_due_and_nothing_else() {
 }
 
 #[test]
+fn of_many_in_one_directory_each_is_missed_however_much_else_is_there() {
+    let (dir, top) = system();
+    let many = dir.path().join("var/many");
+    let names: Vec<String> = (0..20).map(|n| format!("{n:02}")).collect();
+    for name in &names {
+        std::fs::create_dir_all(many.join(name)).unwrap();
+    }
+    let wanted = names.iter().map(|name| {
+        let path = Path::new("/var/many").join(name);
+        (selected(path), Standing::default())
+    });
+    let stamp = stamp_of(&top, &wanted.collect::<Vec<_>>());
+    for others in [0, 10, 500] {
+        for n in 0..others {
+            std::fs::write(many.join(format!("other{n}")), "").unwrap();
+        }
+        assert!(!stamp.is_due(&top), "{others} others");
+        for name in &names {
+            let (is, was) = (many.join(name), many.join("was"));
+            std::fs::rename(&is, &was).unwrap();
+            assert!(stamp.is_due(&top), "{name} is gone, {others} others");
+            symlink("was", &is).unwrap();
+            assert!(stamp.is_due(&top), "{name} is a link, {others} others");
+            std::fs::remove_file(&is).unwrap();
+            std::fs::rename(&was, &is).unwrap();
+        }
+    }
+    std::fs::rename(&many, dir.path().join("var/elsewhere")).unwrap();
+    assert!(stamp.is_due(&top));
+}
+
+#[test]
 fn a_stamp_of_another_database_root_or_request_does_not_count() {
     let (_dir, top) = system();
     let left = stamp(&top);
