@@ -15,6 +15,7 @@
 //! - [`dirs`]: directories that packages own in /var, /srv and /opt, tmpfiles
 //! - [`manage`]: rollback, discard, retention
 //! - [`activate`]: apply, reboot methods
+//! - [`offline`]: updates in a boot of their own
 //! - [`setup`]: FIPS, kdump, SELinux, registration, migration
 //! - [`report`]: status and list
 //! - [`cli`]: arguments, exit codes, words, progress; one file per command
@@ -31,6 +32,7 @@ pub mod config;
 pub mod dirs;
 pub mod etc;
 pub mod manage;
+pub mod offline;
 pub mod package;
 pub mod report;
 pub mod rpmdb;

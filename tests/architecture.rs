@@ -35,10 +35,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("report", &["snapshot", "boot", "etc", "config", "sys"]),
     (
+        "offline",
+        &[
+            "transaction",
+            "manage",
+            "snapshot",
+            "package",
+            "rpmdb",
+            "config",
+            "sys",
+        ],
+    ),
+    (
         "cli",
         &[
             "report",
             "dirs",
+            "offline",
             "rpmdb",
             "activate",
             "setup",
@@ -68,7 +81,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rustix", &["sys"]),
     ("rusqlite", &["rpmdb"]),
     ("rpm_version", &["rpmdb"]),
-    ("sha2", &["rpmdb"]),
+    ("sha2", &["rpmdb", "offline"]),
     ("libloading", &["sys"]),
     (
         "anyhow",
@@ -79,10 +92,11 @@ const OWNERS: &[(&str, &[&str])] = &[
             "activate",
             "setup",
             "report",
+            "offline",
             "cli",
         ],
     ),
-    ("serde_json", &["transaction", "dirs", "cli"]),
+    ("serde_json", &["transaction", "dirs", "offline", "cli"]),
 ];
 
 struct Source {

@@ -1,0 +1,23 @@
+//! Layer 3: updates in a boot in which almost nothing else runs (systemd.offline-updates(7)).
+//!
+//! Owns the way from a plan to its result: [`plan`] is what is to be done, [`state`] what has become of it, a trigger the
+//! link that makes systemd boot into system-update.target.
+//!
+//! Invariant: no reboot loop. The trigger is removed before anything is begun, and only what removed it can begin.
+
+pub mod plan;
+pub mod state;
+
+pub use plan::{Plan, PlanId};
+pub use state::{Cause, EndAction, State, Strategy};
+
+/// Everything about offline updates is kept here, below the root. The text of a trigger is this path, absolute.
+pub const DIRECTORY: &str = "var/lib/transactional-update/offline";
+/// In [`DIRECTORY`]: there while an update is armed. No other tool uses this name.
+pub const MARKER: &str = ".transactional-update-armed";
+/// In [`DIRECTORY`]: what is shown at login, a link in motd.d points to it.
+pub const MOTD: &str = "motd";
+/// In [`DIRECTORY`]: the packages, as the package manager caches them.
+pub const PACKAGES: &str = "packages";
+/// In [`DIRECTORY`]: the package manager's own cache of the repositories, as of the time of the plan.
+pub const METADATA: &str = "metadata";
