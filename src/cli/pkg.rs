@@ -1,8 +1,6 @@
 //! `pkg`, `dup`, `up` and `patch`: the package manager in the new snapshot.
 
-use std::collections::VecDeque;
 use std::ffi::OsString;
-use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Error, Result, anyhow, bail};
@@ -11,18 +9,14 @@ use super::args::Pkg;
 use super::progress::Progress;
 use super::session::{Session, Worked};
 use crate::package::rpm::Fingerprint;
-use crate::package::{
-    Action, Failure, FailureKind, Report, Request, Success, judge, repos, rpm, xml,
-};
+use crate::package::{Action, Failure, FailureKind, Report, Request, Success, judge, repos, rpm};
 use crate::sandbox::{Output, Shown};
 use crate::sys::cmd::Argv;
 use crate::sys::{fs, out};
-use crate::transaction::{Open, Step, System};
+use crate::transaction::{Open, Step, System, call_package_manager};
 
 /// How often the package manager may ask to be called again after it updated itself.
 const ROUNDS: usize = 3;
-/// How many lines of its standard error are kept for the message.
-const TAIL: usize = 20;
 
 /// What the package manager is to do, checked as far as that is possible without a snapshot.
 #[derive(Debug)]
@@ -141,42 +135,18 @@ fn lacks_key(error: &Error) -> bool {
 
 /// One run of the package manager.
 fn once(open: &Open<'_>, request: &Request) -> Result<Success> {
-    let mut report = Report::new();
-    let mut tail = VecDeque::new();
     let argv = Argv::new(request.argv());
-    let exit = if request.interactive {
-        let run = || open.run(argv.clone(), true, true, Output::Inherit);
-        open.step(Step::CallExt, &argv, run)?
+    let call = |output: Output<'_>| {
+        let run = || open.run(argv.clone(), true, request.interactive, output);
+        open.step(Step::CallExt, &argv, run)
+    };
+    let success = if request.interactive {
+        let exit = call(Output::Inherit)?;
+        judge(request.action, exit.code.into(), &Report::new(), "").map_err(after_dialogue)?
     } else {
         let mut progress = Progress::new();
-        let mut stdout = |stream: &mut dyn BufRead| {
-            // a stream that breaks off is no failure of its own: the exit status says what happened
-            for event in xml::Reader::new(stream).map_while(Result::ok) {
-                report.take(&event);
-                progress.take(&event);
-            }
-        };
-        let mut stderr = |line: &str| {
-            tracing::info!("stderr: {line}");
-            tail.push_back(line.to_owned());
-            if tail.len() > TAIL {
-                tail.pop_front();
-            }
-        };
-        let output = Output::Read {
-            stdout: &mut stdout,
-            stderr: &mut stderr,
-        };
-        let run = || open.run(argv.clone(), true, false, output);
-        open.step(Step::CallExt, &argv, run)?
+        call_package_manager(request.action, &mut |event| progress.take(event), call)?
     };
-    let tail = tail.into_iter().collect::<Vec<_>>().join("\n");
-    let judged = judge(request.action, exit.code.into(), &report, &tail);
-    let success = if request.interactive {
-        judged.map_err(after_dialogue)
-    } else {
-        judged
-    }?;
     for warning in &success.warnings {
         out::warn(warning);
     }

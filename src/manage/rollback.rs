@@ -114,6 +114,11 @@ fn usable(inventory: &Inventory, id: SnapshotId) -> Result<&Snapshot> {
         Metadata::Good(info) if info.in_progress() => {
             bail!("snapshot {id} belongs to a transaction that has not ended; it cannot be booted")
         }
+        Metadata::Good(_) if snapshot.is_half_changed() => {
+            bail!(
+                "snapshot {id} was being updated in place and may be half changed; it cannot be booted"
+            )
+        }
         Metadata::Good(_) => Ok(snapshot),
         Metadata::Missing => {
             bail!("snapshot {id} has no info.xml; whether it is whole is not known")

@@ -42,6 +42,21 @@ impl Mounts {
         Ok(mounts)
     }
 
+    /// No mounts: the system at `root` as it is, for what changes it in place.
+    ///
+    /// # Errors
+    /// When its root directory cannot be opened.
+    pub fn none(root: &Root) -> Result<Mounts, Failure> {
+        let top = root.path().to_owned();
+        let fd = beneath::open_root(&top).doing(|| format!("opening {}", top.display()))?;
+        Ok(Mounts {
+            top,
+            fd,
+            made: Vec::new(),
+            attached: false,
+        })
+    }
+
     fn step(&mut self, root: &Root, plan: &Plan, place: &Path, what: &What) -> io::Result<()> {
         let source = match what {
             What::Kernel => Some(Root::live().join(place)),

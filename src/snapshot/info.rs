@@ -45,6 +45,8 @@ pub mod key {
     pub const HIDDEN: &str = "tu-hidden";
     /// A snapshot that is being deleted, whose number must not come again (`yes`).
     pub const NUMBER_STAYS: &str = "tu-number-stays";
+    /// The root that runs is being changed in place; the number of the snapshot that boots next until all has succeeded.
+    pub const IN_PLACE: &str = "tu-in-place";
     /// A snapshot of a failed transaction that was kept on request (`yes`).
     pub const KEPT: &str = "tu-kept";
 }

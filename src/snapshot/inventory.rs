@@ -128,11 +128,20 @@ impl Snapshot {
         self.subvolume.is_none() && self.metadata == Metadata::Missing
     }
 
+    /// Whether it was being changed in place, and nobody has said that all of the change is there.
+    #[must_use]
+    pub fn is_half_changed(&self) -> bool {
+        self.userdata(key::IN_PLACE).is_some()
+    }
+
     /// Whether it can be booted or built upon: it has a subvolume and metadata that can be understood, and
-    /// nobody is making it.
+    /// nobody is making or changing it.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.subvolume.is_some() && self.info().is_some() && !self.in_progress()
+        self.subvolume.is_some()
+            && self.info().is_some()
+            && !self.in_progress()
+            && !self.is_half_changed()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::snapshot::{Inventory, Metadata, Snapshot, SnapshotId};
+use crate::snapshot::{Inventory, Metadata, Snapshot, SnapshotId, key};
 
 /// What the caller wants to build upon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,6 +47,8 @@ pub enum BaseError {
     Missing(SnapshotId),
     /// Another transaction still makes it.
     InProgress(SnapshotId),
+    /// It was being changed in place, and nobody has said that all of the change is there.
+    HalfChanged(SnapshotId),
     /// Its metadata cannot be understood; the text says why.
     NotUnderstood(SnapshotId, String),
     /// The default subvolume is no snapshot.
@@ -65,6 +67,12 @@ impl fmt::Display for BaseError {
                 write!(
                     f,
                     "snapshot {id} belongs to a transaction that has not ended; choose another one"
+                )
+            }
+            BaseError::HalfChanged(id) => {
+                write!(
+                    f,
+                    "snapshot {id} was being updated in place and may be half changed; choose another one"
                 )
             }
             BaseError::NotUnderstood(id, why) => {
@@ -116,6 +124,9 @@ pub fn choose(inventory: &Inventory, policy: BasePolicy) -> Result<Base, BaseErr
             ..
         }) => match metadata {
             Metadata::Good(info) if info.in_progress() => Err(BaseError::InProgress(id)),
+            Metadata::Good(info) if info.userdata.contains_key(key::IN_PLACE) => {
+                Err(BaseError::HalfChanged(id))
+            }
             Metadata::Bad(why) if !running => Err(BaseError::NotUnderstood(id, why.clone())),
             Metadata::Missing if !running => {
                 Err(BaseError::NotUnderstood(id, "it is missing".into()))
@@ -145,7 +156,7 @@ fn left_out(inventory: &Inventory) -> Option<SnapshotId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::{Info, Subvolume, key};
+    use crate::snapshot::{Info, Subvolume};
 
     fn id(n: u32) -> SnapshotId {
         SnapshotId::new(n).unwrap()

@@ -557,7 +557,7 @@ pub fn mark_booted(system: &System, lock: &WriteLock, inventory: &Inventory) -> 
     Ok(system.store.write_info(lock, snapshot.id, &info)?)
 }
 
-fn environment(mounts: &Mounts) -> Vec<(&'static str, std::ffi::OsString)> {
+pub(super) fn environment(mounts: &Mounts) -> Vec<(&'static str, std::ffi::OsString)> {
     vec![
         (INSIDE_VARIABLE, "true".into()),
         ("TRANSACTIONAL_UPDATE_ROOT", mounts.top().into()),

@@ -1,6 +1,6 @@
 //! Finishing what a transaction that was cut off left undone, from its metadata alone.
 
-use super::{System, etc, live, record, state, switch, untold};
+use super::{System, etc, in_place, live, record, state, switch, untold};
 use crate::snapshot::{Inventory, Snapshot, key};
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, Failure, fs, out};
@@ -23,6 +23,7 @@ pub fn recover(
     let had_notes = inventory.snapshots.values().any(is_noted);
     switch::finish(system, lock, inventory);
     untold::tell(system, lock, inventory);
+    in_place::finish(system, lock, inventory);
     if had_notes {
         // as after the marks of a clean-up: somebody may delete these snapshots next
         store.commit()?;
