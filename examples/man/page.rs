@@ -146,7 +146,10 @@ impl Page {
             Values::Directories => {
                 _ = self.text("Value: absolute paths of directories, with blanks between them.");
             }
-            Values::Seconds => _ = self.text("Value: a number of seconds, from 1 to 86400."),
+            Values::Seconds(least) => {
+                let text = format!("Value: a number of seconds, from {least} to 86400.");
+                let _ = self.text(&text);
+            }
             Values::Text => _ = self.text("Value: text."),
         }
         let default = match (key.default, key.values) {

@@ -9,6 +9,12 @@ pub(super) const DEFAULT_SNAPSHOT_MANAGER: &str = "snapper";
 /// The default of PLUGIN_TIMEOUT, in seconds.
 pub(super) const DEFAULT_PLUGIN_TIMEOUT: &str = "300";
 
+/// The default of OFFLINE_STALL_TIMEOUT, in seconds.
+pub(super) const DEFAULT_OFFLINE_STALL: &str = "1800";
+
+/// The default of OFFLINE_FAILURE_PAUSE, in seconds.
+pub(super) const DEFAULT_OFFLINE_PAUSE: &str = "10";
+
 /// The default of CREATE_DIRS_PREFIXES: what openSUSE keeps out of its snapshots and packages own directories in.
 pub(super) const DEFAULT_PREFIXES: &str = "/var /srv /opt";
 
@@ -44,8 +50,8 @@ pub enum Values {
     Paths,
     /// Absolute paths of directories with blanks between them.
     Directories,
-    /// A number of seconds, from 1 to 86400.
-    Seconds,
+    /// A number of seconds, from this one to 86400.
+    Seconds(u64),
     /// Any text.
     Text,
 }
@@ -208,6 +214,21 @@ pub const KEYS: &[Key] = &[
         doc: "Whether it also makes directories that a package owns but does not bring (%ghost).",
     },
     Key {
+        name: "OFFLINE_STALL_TIMEOUT",
+        file: File::TransactionalUpdate,
+        default: DEFAULT_OFFLINE_STALL,
+        values: Values::Seconds(1),
+        doc: "After how long without a sign of life from the package manager an offline update is given up: a scriptlet that \
+              hangs would otherwise leave a machine that nobody can log in to.",
+    },
+    Key {
+        name: "OFFLINE_FAILURE_PAUSE",
+        file: File::TransactionalUpdate,
+        default: DEFAULT_OFFLINE_PAUSE,
+        values: Values::Seconds(0),
+        doc: "How long the reason of an offline update that failed stays on the screen before the system restarts.",
+    },
+    Key {
         name: "BINDDIRS",
         file: File::Tukit,
         default: "",
@@ -241,7 +262,7 @@ pub const KEYS: &[Key] = &[
         name: "PLUGIN_TIMEOUT",
         file: File::Tukit,
         default: DEFAULT_PLUGIN_TIMEOUT,
-        values: Values::Seconds,
+        values: Values::Seconds(1),
         doc: "How long a plugin of tukit or of snapper, or a call of sdbootutil, may take before it is ended, which counts as a failure.",
     },
     Key {

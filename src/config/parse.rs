@@ -307,16 +307,22 @@ impl Assignment {
         }
     }
 
-    /// The value as a number of seconds; no value means the default.
-    pub(super) fn seconds(&self, default: Duration) -> Result<Value<Duration>, ConfigError> {
+    /// The value as a number of seconds, at least `least`; no value means the default.
+    pub(super) fn seconds(
+        &self,
+        least: u64,
+        default: Duration,
+    ) -> Result<Value<Duration>, ConfigError> {
         if self.value.is_empty() {
             return Ok(self.with(default));
         }
         match self.value.parse() {
-            Ok(seconds @ 1..=86_400) => Ok(self.with(Duration::from_secs(seconds))),
+            Ok(seconds) if (least..=86_400).contains(&seconds) => {
+                Ok(self.with(Duration::from_secs(seconds)))
+            }
             _ => Err(self.error(
                 "is a number of seconds",
-                "write a whole number from 1 to 86400".to_owned(),
+                format!("write a whole number from {least} to 86400"),
             )),
         }
     }
