@@ -183,6 +183,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Update in a boot of its own, in which nothing else runs
+    Offline {
+        /// What to do about it.
+        #[command(subcommand)]
+        action: Offline,
+    },
     /// List the snapshots
     List {
         /// Print JSON
@@ -245,6 +251,16 @@ pub struct Update {
         value_name = "PKG|FILE"
     )]
     pub args: Vec<OsString>,
+}
+
+/// What to do about an update in a boot of its own.
+#[derive(Debug, Subcommand)]
+pub enum Offline {
+    /// Resolve and download the update, and check it
+    Prepare,
+    /// Carry the plan out in the update boot (for the unit)
+    #[command(hide = true)]
+    Run,
 }
 
 /// The definition of the command line, for man pages and completions.
