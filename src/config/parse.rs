@@ -1,11 +1,12 @@
 //! Lines to assignments, assignments to values. Pure text.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::error::ConfigError;
 use super::keys::{File, Word};
 use super::{Origin, Value};
+use crate::sys::root;
 
 /// Longest line, in bytes.
 const LINE_MAX: usize = 64 << 10;
@@ -117,17 +118,7 @@ pub(super) fn seconds(text: &str) -> Duration {
 /// The absolute paths of directories in `text`, with blanks between them; `None` when a word is none, or the root itself.
 pub(super) fn directories(text: &str) -> Option<Vec<PathBuf>> {
     let words = text.split_ascii_whitespace().map(Path::new);
-    let paths = words.map(|word| is_below_root(word).then(|| word.components().collect()));
-    paths.collect()
-}
-
-/// Whether `path` is an absolute one of something in the root directory that no `..` leads out of.
-fn is_below_root(path: &Path) -> bool {
-    let mut parts = path.components();
-    let has_name = parts
-        .clone()
-        .any(|part| matches!(part, Component::Normal(_)));
-    path.is_absolute() && has_name && !parts.any(|part| part == Component::ParentDir)
+    words.map(root::below).collect()
 }
 
 fn header(at: At<'_>) -> Result<String, ConfigError> {
@@ -333,7 +324,7 @@ impl Assignment {
             return Ok(self.with(default));
         }
         let path = Path::new(&self.value);
-        if is_below_root(path) {
+        if root::below(path).is_some() {
             return Ok(self.with(path.to_owned()));
         }
         Err(self.error(

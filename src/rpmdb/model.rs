@@ -5,6 +5,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use crate::sys::root;
+
 /// A format of the database, as rpm names it (`%_db_backend`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Backend {
@@ -159,17 +161,12 @@ impl Prefix {
     /// # Errors
     /// When it is not absolute, is the root itself, or has `.` or `..` in it.
     pub fn new(path: &Path) -> Result<Prefix, String> {
-        use std::path::Component;
-        let mut parts = path.components();
-        let is_absolute = parts.next() == Some(Component::RootDir);
-        let is_plain = parts.clone().all(|p| matches!(p, Component::Normal(_)));
-        if !is_absolute || !is_plain || parts.next().is_none() {
-            return Err(format!(
+        root::below(path).map(Prefix).ok_or_else(|| {
+            format!(
                 "{} is no directory below the root, such as /var",
                 path.display()
-            ));
-        }
-        Ok(Prefix(path.components().collect()))
+            )
+        })
     }
 
     /// The directory.

@@ -101,6 +101,15 @@ pub fn inside(path: &Path) -> PathBuf {
     Path::new(INSIDE).join(relative(path))
 }
 
+/// `path` without needless slashes, when it is an absolute one of something below the root directory that no `..` leads out of.
+#[must_use]
+pub fn below(path: &Path) -> Option<PathBuf> {
+    let mut parts = path.components();
+    let is_absolute = parts.next() == Some(Component::RootDir);
+    let is_plain = parts.clone().all(|p| matches!(p, Component::Normal(_)));
+    (is_absolute && is_plain && parts.next().is_some()).then(|| path.components().collect())
+}
+
 /// `path` without its leading `/`, with `.` and `..` folded so that it stays below where it starts.
 #[must_use]
 pub fn relative(path: &Path) -> PathBuf {
@@ -120,6 +129,22 @@ pub fn relative(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_absolute_path_of_something_in_the_root_directory_is_below_it() {
+        for (path, wanted) in [
+            ("/var", Some("/var")),
+            ("//var/./lib//", Some("/var/lib")),
+            ("/", None),
+            ("/.", None),
+            ("", None),
+            ("var", None),
+            ("/var/../etc", None),
+            ("/..", None),
+        ] {
+            assert_eq!(below(path.as_ref()), wanted.map(PathBuf::from), "{path}");
+        }
+    }
 
     #[test]
     fn a_path_never_leads_out_of_its_root() {
