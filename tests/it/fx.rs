@@ -179,14 +179,25 @@ impl Machine {
 
     /// The same with further words of the kernel command line.
     pub(crate) fn power_on_with(&self, words: &str, script: &str) -> Ran {
+        let mut boot = self.booting(script);
+        Ran::new(script, boot.env("FX_WORDS", words).output().unwrap())
+    }
+
+    /// The same with what default.target is, which a trigger leads to system-update.target: the script does not run there.
+    pub(crate) fn power_on_default(&self, words: &str, script: &str) -> Ran {
+        let mut boot = self.booting(script);
+        boot.env("FX_WORDS", words).env("FX_DEFAULT", "1");
+        Ran::new(script, boot.output().unwrap())
+    }
+
+    fn booting(&self, script: &str) -> Command {
         let mut command = command(fixture("boot.sh"));
         command
             .arg(&self.image)
             .arg(inside(script))
             .env("FX_BIND", self.binds.join(" "))
-            .env("FX_WORDS", words)
             .env("FX_INITRD", MERGE);
-        Ran::new(script, command.output().unwrap())
+        command
     }
 
     /// Boots and runs `transactional-update` with these words, split at blanks.
