@@ -5,10 +5,18 @@
 //!
 //! Invariant: no reboot loop. The trigger is removed before anything is begun, and only what removed it can begin.
 
+pub mod claim;
 pub mod plan;
+pub mod reconcile;
+pub mod record;
 pub mod state;
+pub mod systemd;
+pub mod trigger;
+pub mod words;
 
+pub use claim::{Claimed, Request};
 pub use plan::{Plan, PlanId};
+pub use record::Directory;
 pub use state::{Cause, EndAction, State, Strategy};
 
 /// Everything about offline updates is kept here, below the root. The text of a trigger is this path, absolute.
