@@ -12,7 +12,7 @@ tier() { # tier NAME COMMAND...
 [ "$(id -u)" = 0 ] || { echo "make test needs root: the tests mount file systems and make namespaces" >&2; exit 1; }
 tier "build" "$CARGO" test --locked --no-run --quiet
 # what it is linked with shows in the program as it is shipped only
-tier "build of what is shipped" "$CARGO" build --release --locked --quiet --bin transactional-update-sync-etc-state --bin create-dirs-from-rpmdb
+tier "build of what is shipped" "$CARGO" build --release --locked --quiet --bin transactional-update-sync-etc-state --bin create-dirs-from-rpmdb --bin transactional-update-generator
 # a mistake on purpose, which the tests of power cuts have to find
 tier "build of a control" "$CARGO" build --locked --quiet --features publish-early --bin transactional-update --target-dir target/powercut-control
 tier "unit, architecture, golden" "$CARGO" test --locked --quiet --lib --bins --test architecture --test coverage --test man

@@ -6,6 +6,7 @@
 //! Invariant: no reboot loop. The trigger is removed before anything is begun, and only what removed it can begin.
 
 pub mod claim;
+pub mod generator;
 pub mod plan;
 pub mod reconcile;
 pub mod record;

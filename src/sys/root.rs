@@ -27,6 +27,8 @@ pub(crate) const SELF_EXE: &str = "/proc/self/exe";
 pub(crate) const TERMINAL: &str = "/dev/tty";
 /// What swallows everything (null(4)); a link to it masks a file.
 pub(crate) const NULL: &str = "/dev/null";
+/// Log of the kernel, which takes lines before the journal does (kmsg(4)).
+pub(crate) const KERNEL_LOG: &str = "/dev/kmsg";
 /// Says whether SELinux refuses or only tells; there only when it is on (selinux(8)).
 pub(crate) const SELINUX: &str = "/sys/fs/selinux/enforce";
 /// The label that the calling thread's new files get (proc_pid_attr(5)).

@@ -18,6 +18,8 @@ const TUKIT: &str = env!("CARGO_BIN_EXE_tukit");
 pub(crate) const MERGE: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc-state");
 /// What makes the directories of packages.
 pub(crate) const CREATE_DIRS: &str = env!("CARGO_BIN_EXE_create-dirs-from-rpmdb");
+/// What systemd calls before it starts units.
+pub(crate) const GENERATOR: &str = env!("CARGO_BIN_EXE_transactional-update-generator");
 /// Where a booted machine sees it; also in PATH there as `transactional-update`.
 const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
 

@@ -16,6 +16,7 @@ mod crash;
 mod etc_merge;
 mod fuzz_corpus;
 mod fx;
+mod generator;
 mod kill_matrix;
 mod kill_recovery;
 mod kill_sweep;
