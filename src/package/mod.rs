@@ -1,9 +1,9 @@
 //! What to ask the package manager, and what its answer means.
 //!
 //! This module owns everything that is known about zypper and rpm as programs: how a request is spelled
-//! ([`Request::argv`]), how the XML on zypper's standard output is read while it runs ([`xml`]), what is remembered
-//! of it ([`Report`]), what an exit code means ([`judge`]), how rpm is asked for the owner of a file ([`rpm`]), and
-//! which local directories a repository file points to ([`repos`]).
+//! ([`Request::argv`], [`cached`]), how the XML on zypper's standard output is read while it runs ([`xml`]), what is remembered
+//! of it ([`Report`]), what an exit code means ([`judge`]), how rpm is asked for the owner of a file ([`rpm`]) and
+//! about package files ([`archive`]), and which local directories a repository file points to ([`repos`]).
 //!
 //! It must not run anything, open a file, or look at the environment: it gets text and gives back data. Whoever runs
 //! the argv decides where; inside a transaction that is the sandbox and nothing else.
@@ -14,6 +14,8 @@
 //! Facts about zypper in this module were observed with zypper 1.14.89 and libzypp 17.36.7. The captured streams are
 //! in `tests/data/zypper/`.
 
+pub mod archive;
+pub mod cached;
 mod element;
 pub mod event;
 pub mod outcome;

@@ -156,7 +156,7 @@ fn local_path(arg: &OsStr) -> Option<Cow<'_, Path>> {
 }
 
 /// Whether the argument begins like a URI, `scheme:/`.
-fn has_scheme(bytes: &[u8]) -> bool {
+pub(super) fn has_scheme(bytes: &[u8]) -> bool {
     match bytes.iter().position(|&b| b == b':') {
         Some(colon) => {
             colon > 1
