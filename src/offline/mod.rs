@@ -10,15 +10,20 @@ pub mod generator;
 pub mod plan;
 pub mod reconcile;
 pub mod record;
+pub mod solution;
 pub mod state;
 pub mod systemd;
+#[cfg(test)]
+mod testing;
 pub mod trigger;
+pub mod verify;
 pub mod words;
 
 pub use claim::{Claimed, Request};
 pub use plan::{Plan, PlanId};
 pub use record::Directory;
 pub use state::{Cause, EndAction, State, Strategy};
+pub use verify::{Stale, same_base, verify};
 
 /// Everything about offline updates is kept here, below the root. The text of a trigger is this path, absolute.
 pub const DIRECTORY: &str = "var/lib/transactional-update/offline";
