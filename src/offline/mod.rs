@@ -5,9 +5,11 @@
 //!
 //! Invariant: no reboot loop. The trigger is removed before anything is begun, and only what removed it can begin.
 
+pub mod base;
 pub mod claim;
 pub mod generator;
 pub mod plan;
+pub mod prepare;
 pub mod reconcile;
 pub mod record;
 pub mod solution;

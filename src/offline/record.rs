@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, fchmod, fstat};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::plan::{self, Plan};
 use super::state::{self, Outcome, Record};
 use super::{DIRECTORY, MARKER, MOTD};
 use crate::sys::root::{descriptor_path, inside};
@@ -153,6 +154,14 @@ impl Directory {
         }
     }
 
+    /// What is to be done; `None` when nothing was prepared.
+    ///
+    /// # Errors
+    /// As [`Directory::record`].
+    pub fn plan(&self) -> Result<Option<Plan>, StateError> {
+        self.read(plan::FILE)
+    }
+
     /// The details of the last attempt.
     ///
     /// # Errors
@@ -173,6 +182,14 @@ impl Directory {
     /// When it cannot be written; what was there before is still there.
     pub fn write_record(&self, record: &Record) -> Result<(), StateError> {
         self.write(state::FILE, record)
+    }
+
+    /// Writes what is to be done; on disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Directory::write_record`].
+    pub fn write_plan(&self, plan: &Plan) -> Result<(), StateError> {
+        self.write(plan::FILE, plan)
     }
 
     /// Writes the details of an attempt; on disk when this returns.
@@ -253,7 +270,7 @@ impl Directory {
     /// The error of opendir(3) or unlink(2).
     pub fn remove_temporaries(&self) -> Result<(), StateError> {
         let dir = descriptor_path(self.fd());
-        for name in [state::FILE, state::RESULT, MOTD, MARKER] {
+        for name in [plan::FILE, state::FILE, state::RESULT, MOTD, MARKER] {
             let doing = || format!("clearing up {}", path().display());
             fs::remove_temporaries(&dir.join(name)).doing(doing)?;
         }

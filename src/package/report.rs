@@ -160,12 +160,12 @@ impl Report {
             );
         }
         match level {
-            Level::Warning => {
+            // a warning while it goes on without the repository, an error of a refresh
+            Level::Warning | Level::Error => {
                 if let Some(name) = between(line, "Skipping repository '", "' because of") {
                     push(&mut self.skipped_repositories, name.to_owned());
                 }
             }
-            Level::Error => {}
             Level::Info => {
                 self.refused_dup |=
                     line.starts_with("dist-upgrade: Due to the treatment of orphaned packages");

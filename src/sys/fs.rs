@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 
 use super::failpoint;
+use super::root::RANDOM;
 
 /// Reads a file of at most `limit` bytes. Never waits for somebody to write into a FIFO.
 ///
@@ -27,6 +28,16 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
             format!("larger than {limit} bytes"),
         ));
     }
+    Ok(bytes)
+}
+
+/// 128 bits that nobody can guess (random(4)).
+///
+/// # Errors
+/// The error of open(2) or read(2).
+pub fn random() -> io::Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    File::open(RANDOM)?.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 

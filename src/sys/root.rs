@@ -15,6 +15,8 @@ pub(crate) const THREAD_MOUNT_NAMESPACE: &str = "/proc/thread-self/ns/mnt";
 pub(crate) const FIRST_MOUNT_NAMESPACE: &str = "/proc/1/ns/mnt";
 /// Identity of this boot (random(4)).
 pub(crate) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// Bytes that nobody can guess (random(4)).
+pub(crate) const RANDOM: &str = "/dev/urandom";
 /// Seconds since the kernel started (proc_uptime(5)).
 pub(crate) const UPTIME: &str = "/proc/uptime";
 /// What runs since the boot; made anew at each (file-hierarchy(7)).

@@ -13,11 +13,16 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::cmd::{self, Argv};
+use super::signal;
 
 /// Most output that is kept of each stream, in bytes; what comes after it is read and dropped.
 const KEPT: usize = 1 << 20;
 /// How long a stream may stay open after the program has ended, because something it started holds it.
 const LINGER: Duration = Duration::from_secs(1);
+/// How often to look whether a signal asked us to end.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long a program that is asked to end may take for that.
+const GRACE: Duration = Duration::from_secs(5);
 
 static PLUGIN_LIMIT: OnceLock<Duration> = OnceLock::new();
 
@@ -39,6 +44,7 @@ pub struct Tool {
     argv: Argv,
     env: Vec<(OsString, OsString)>,
     limit: Duration,
+    heeds_signals: bool,
 }
 
 /// How it ended by itself.
@@ -103,7 +109,15 @@ impl Tool {
             argv,
             env: Vec::new(),
             limit,
+            heeds_signals: false,
         }
+    }
+
+    /// Asks it to end when a signal asks us to, for [`Tool::stream`]; after that it has 5 seconds.
+    #[must_use]
+    pub fn heeding_signals(mut self) -> Tool {
+        self.heeds_signals = true;
+        self
     }
 
     /// Sets a variable in addition to our own environment.
@@ -129,14 +143,20 @@ impl Tool {
     /// `stdout` of the result is empty.
     ///
     /// # Errors
-    /// As [`Tool::run`]; when `take` fails, which ends the program.
+    /// As [`Tool::run`]; when `take` fails, which ends the program; when a signal asked us to end, where that was to be heeded.
     pub fn stream(&self, take: &mut dyn FnMut(&[u8]) -> io::Result<()>) -> Result<Done, ToolError> {
         let mut running = self.start()?;
         let stderr = Stream::collect(running.stderr.take());
         let pieces = pieces(running.stdout.take());
         loop {
-            match pieces.recv_timeout(running.left()) {
+            let mut wait = running.left();
+            if self.heeds_signals {
+                signal::check().map_err(|e| running.ask_to_end(e))?;
+                wait = wait.min(LOOK);
+            }
+            match pieces.recv_timeout(wait) {
                 Ok(piece) => take(&piece).map_err(|e| running.stop(e))?,
+                Err(RecvTimeoutError::Timeout) if !running.left().is_zero() => {}
                 Err(RecvTimeoutError::Timeout) => return Err(running.too_late()),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -217,6 +237,16 @@ impl Running {
     fn too_late(&self) -> ToolError {
         self.end();
         ToolError::TimedOut(self.name.clone(), self.limit)
+    }
+
+    fn ask_to_end(&self, why: signal::Interrupted) -> ToolError {
+        if self.ended.try_recv().is_err() && self.group.as_raw() > 1 {
+            killpg(self.group, Signal::SIGTERM).unwrap_or(()); // it may have ended just now
+            if self.ended.recv_timeout(GRACE).is_err() {
+                end(self.group);
+            }
+        }
+        ToolError::NotRun(self.name.clone(), io::Error::other(why))
     }
 
     fn stop(&self, e: io::Error) -> ToolError {

@@ -1,0 +1,215 @@
+//! Finding out what an update changes, and downloading it, while the system runs.
+//!
+//! Invariant: plan.json is there only when all that it speaks of is on disk. It is removed before anything else and written last;
+//! what was cut off leaves none, and the next call begins anew.
+//!
+//! Nothing of the running system changes, but for the log of the package manager and what that keeps of itself in /var. Its caches
+//! are of our own, so that nobody else empties or refreshes them until the update.
+//!
+//! What is trusted: the package manager checks the signatures of repositories and packages as they are set up, with the keys that
+//! the system has; none is imported here. What it accepts is accepted, so that a repository with `gpgcheck=0` needs no signature, as
+//! for any other installation. Beyond that each file has to fit its own digests, and its signature when the key is
+//! known. The update itself then only trusts the sizes and digests in the plan.
+
+mod archives;
+mod call;
+
+use anyhow::{Error, Result, anyhow, bail};
+
+use super::base;
+use super::plan::{self, Base, Plan, PlanId, SCHEMA};
+use super::record::{self, Directory};
+use super::solution::{Changes, of_command};
+use super::state::{State, Strategy};
+use super::verify::{INSTALLED, digest, files, hex};
+use super::{METADATA, PACKAGES};
+use crate::package::cached::{self, Caches, Extent};
+use crate::package::{Action, Event, Request, Success};
+use crate::sys::cmd::Argv;
+use crate::sys::lock::WriteLock;
+use crate::sys::{Doing, beneath, failpoint, fs, signal, time};
+use crate::transaction::{System, not_inside_another};
+
+/// What is to be prepared.
+#[derive(Debug)]
+pub struct Wish<'r> {
+    /// What the package manager is to do. It asks nothing and imports no keys, whatever the request says.
+    pub request: &'r Request,
+    /// How it is carried out; `None`: as it suits the system.
+    pub strategy: Option<Strategy>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The plan, which is on disk; `None` when there is nothing to do.
+    pub plan: Option<Plan>,
+    /// What the package manager said beyond that.
+    pub success: Success,
+}
+
+/// Prepares an update of the running system. An earlier plan goes, unless it is armed or being carried out, which is refused.
+/// `take` is told of what the package manager does.
+///
+/// # Errors
+/// Whatever stands in the way; once the earlier plan is gone, no plan is left.
+pub fn prepare(
+    system: &System,
+    _lock: &WriteLock,
+    wish: &Wish<'_>,
+    take: &mut dyn FnMut(&Event),
+) -> Result<Prepared> {
+    not_inside_another()?;
+    if !system.root.is_live() {
+        bail!("an offline update is prepared by the system that it is for; leave --root out");
+    }
+    let command = cached::command(wish.request)?;
+    let (base, suits) = base::running(system)?;
+    let directory = Directory::make(&system.root)?;
+    not_underway(&directory)?;
+    clear(&directory)?;
+    let job = Job {
+        system,
+        directory: &directory,
+        command,
+        action: wish.request.action,
+        strategy: wish.strategy.unwrap_or(suits),
+        base,
+    };
+    let made = job.make(take);
+    if matches!(&made, Ok(prepared) if prepared.plan.is_some()) {
+        return made;
+    }
+    match (made, clear(&directory)) {
+        (Err(e), Err(clearing)) => Err(e.context(format!(
+            "what was downloaded could not be removed: {clearing:#}; the failure was"
+        ))),
+        (Ok(_), Err(clearing)) => Err(clearing),
+        (made, Ok(())) => made,
+    }
+}
+
+fn not_underway(directory: &Directory) -> Result<()> {
+    match directory.record()?.map(|record| record.state) {
+        Some(State::Armed) => {
+            bail!(
+                "an update is armed; `offline cancel` takes that back, then another can be prepared"
+            )
+        }
+        Some(State::Started) => bail!(
+            "an update is being carried out, or was cut off; `offline status` tells which, and what to do"
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a plan, whole or not, and then what it is made of.
+fn clear(directory: &Directory) -> Result<()> {
+    directory.remove(plan::FILE)?;
+    directory.remove_temporaries()?;
+    failpoint::hit("offline-plan-removed")?;
+    for cache in [PACKAGES, METADATA] {
+        let doing = || format!("removing {}", record::path().join(cache).display());
+        beneath::remove_all(directory.fd(), cache.as_ref()).doing(doing)?;
+    }
+    failpoint::hit("offline-caches-removed")?;
+    Ok(())
+}
+
+struct Job<'s> {
+    system: &'s System,
+    directory: &'s Directory,
+    command: Vec<String>,
+    action: Action,
+    strategy: Strategy,
+    base: Base,
+}
+
+impl Job<'_> {
+    fn make(&self, take: &mut dyn FnMut(&Event)) -> Result<Prepared> {
+        let (changes, space, success) = self.download(take)?;
+        if changes.is_empty() {
+            return Ok(Prepared {
+                plan: None,
+                success,
+            });
+        }
+        failpoint::hit("offline-downloaded")?;
+        let plan = Plan {
+            schema: SCHEMA,
+            id: PlanId(hex(&fs::random().doing(|| "making a name".into())?)),
+            strategy: self.strategy,
+            base: self.base.clone(),
+            command: self.command.clone(),
+            install: archives::checked(self.directory, &changes)?,
+            remove: changes.removed(),
+            metadata: self.metadata()?,
+            space,
+            created: time::utc(std::time::SystemTime::now()),
+        };
+        signal::check()?;
+        if base::running(self.system)?.0 != self.base {
+            bail!("the system was changed while the update was prepared; prepare it again");
+        }
+        nix::unistd::syncfs(self.directory.fd())
+            .doing(|| format!("writing {} to disk", record::path().display()))?;
+        failpoint::hit("offline-plan-begins")?;
+        self.directory.write_plan(&plan)?;
+        Ok(Prepared {
+            plan: Some(plan),
+            success,
+        })
+    }
+
+    /// Reads the repositories, solves and downloads: what changes, and by how many bytes the system grows at least.
+    fn download(&self, take: &mut dyn FnMut(&Event)) -> Result<(Changes, u64, Success)> {
+        let path = record::path();
+        for cache in [PACKAGES, METADATA] {
+            let doing = || format!("making {}", path.join(cache).display());
+            beneath::make_dirs(self.directory.fd(), cache.as_ref(), 0o755).doing(doing)?;
+        }
+        let (metadata, packages) = (path.join(METADATA), path.join(PACKAGES));
+        let caches = Caches {
+            metadata: &metadata,
+            packages: &packages,
+        };
+        let refresh = Argv::new(cached::refresh_argv(caches));
+        call::package_manager(self.action, &refresh, take)?;
+        let argv = of_command(&self.command, &path, Extent::Download);
+        let (report, success) = call::package_manager(self.action, &argv, take)?;
+        if let Some(name) = success.skipped_repositories.first() {
+            bail!(
+                "repository '{name}' could not be read, and without it another update would come out; try again later, or                  switch it off (zypper modifyrepo --disable)"
+            );
+        }
+        let Some(summary) = report.summary else {
+            return Ok((Changes::default(), 0, success));
+        };
+        let changes = Changes::of(&summary).map_err(Error::msg)?;
+        let space = u64::try_from(summary.space_usage_diff).unwrap_or(0);
+        Ok((changes, space, success))
+    }
+
+    /// What the solution depends on.
+    fn metadata(&self) -> Result<Vec<(String, String)>> {
+        let fd = self.directory.fd();
+        let place = record::path().join(METADATA);
+        let installed = std::path::Path::new(METADATA).join(INSTALLED);
+        beneath::remove_all(fd, &installed)
+            .doing(|| format!("removing {}", place.join(INSTALLED).display()))?;
+        let names = files(fd, METADATA).doing(|| format!("reading {}", place.display()))?;
+        if names.is_empty() {
+            return Err(anyhow!(
+                "the package manager has left nothing in {}",
+                place.display()
+            ));
+        }
+        let hashed = names.into_iter().map(|name| {
+            let path = std::path::Path::new(METADATA).join(&name);
+            let content =
+                digest(fd, &path).doing(|| format!("reading {}", place.join(&name).display()))?;
+            Ok((name, content.sha256))
+        });
+        hashed.collect()
+    }
+}
