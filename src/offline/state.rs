@@ -153,6 +153,9 @@ pub struct Record {
     pub strategy: Strategy,
     /// What comes after it.
     pub end: EndAction,
+    /// Whether it is carried out on battery, too.
+    #[serde(default)]
+    pub allow_battery: bool,
     /// Where the trigger was made: an absolute path, as the system calls it.
     pub trigger: PathBuf,
     /// When it was armed.

@@ -34,6 +34,7 @@ pub(in crate::offline) fn record(state: State) -> Record {
         phase: None,
         strategy: Strategy::NewSnapshot,
         end: EndAction::Reboot,
+        allow_battery: false,
         trigger: "/system-update".into(),
         armed: moment("a"),
         started: (state != State::Armed).then(|| moment("b")),
