@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::words::{self, Extent};
 use crate::setup::CrashKernel;
@@ -256,11 +256,59 @@ pub struct Update {
 /// What to do about an update in a boot of its own.
 #[derive(Debug, Subcommand)]
 pub enum Offline {
-    /// Resolve and download the update, and check it
-    Prepare,
+    /// Find out what an update changes, download it and check it, while the system runs unchanged
+    Prepare {
+        /// How the update boot carries it out (default: new-snapshot when the root is read-only, else in-place)
+        #[arg(long, value_name = "HOW")]
+        strategy: Option<Strategy>,
+        /// What is updated; without it what UPDATE_METHOD says.
+        #[command(subcommand)]
+        update: Option<Prepare>,
+    },
     /// Carry the plan out in the update boot (for the unit)
     #[command(hide = true)]
     Run,
+}
+
+/// What an update in a boot of its own is to do.
+#[derive(Debug, Subcommand)]
+pub enum Prepare {
+    /// Upgrade to the newest state of the repositories
+    #[command(alias = "dist-upgrade")]
+    Dup,
+    /// Update all packages
+    #[command(alias = "update")]
+    Up,
+    /// Install patches
+    Patch,
+    /// Install packages of repositories
+    #[command(visible_alias = "in")]
+    Install(Names),
+    /// Remove packages
+    #[command(visible_alias = "rm")]
+    Remove(Names),
+}
+
+/// Packages of repositories and options that say which are meant.
+#[derive(Debug, Args)]
+pub struct Names {
+    /// Packages, and options of the package manager that say which are meant or what the solver may do
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        required = true,
+        value_name = "PKG"
+    )]
+    pub args: Vec<OsString>,
+}
+
+/// How the update boot carries an update out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Strategy {
+    /// In a new snapshot, which is booted next on success
+    NewSnapshot,
+    /// In the running root; a snapshot of what was before boots next unless all succeeds
+    InPlace,
 }
 
 /// The definition of the command line, for man pages and completions.

@@ -233,13 +233,21 @@ impl Chain {
 
 /// What is done when no command is given.
 fn configured(session: &Session, system: &System) -> Result<Step> {
+    Ok(Step::Packages(pkg::upgrade(
+        session,
+        configured_action(system)?,
+    )?))
+}
+
+/// What UPDATE_METHOD says.
+pub(super) fn configured_action(system: &System) -> Result<Action> {
     let method = &system.config.update_method;
     out::say(format_args!(
         "UPDATE_METHOD is {} ({}).",
         method.value.word(),
         method.origin
     ));
-    let action = match method.value {
+    Ok(match method.value {
         UpdateMethod::Dup => Action::DistUpgrade,
         UpdateMethod::Up => Action::Update,
         UpdateMethod::Patch => Action::Patch,
@@ -247,6 +255,5 @@ fn configured(session: &Session, system: &System) -> Result<Step> {
             "UPDATE_METHOD=sysupdate ({}) is not there yet; write dup, up or patch",
             method.origin
         ),
-    };
-    Ok(Step::Packages(pkg::upgrade(session, action)?))
+    })
 }

@@ -72,7 +72,7 @@ fn alone(session: &Session, command: Command) -> Result<ExitCode> {
         Command::Discard { snapshot } => discard::discard(session, snapshot),
         Command::Status { json } => status::status(session, json),
         Command::List { json } => list::list(session, json),
-        Command::Offline { action } => offline::offline(session, &action),
+        Command::Offline { action } => offline::offline(session, action),
         Command::Recover => recover::recover(session),
         Command::BootComplete => boot_complete::boot_complete(session),
         Command::PrepareNextroot => prepare_nextroot::prepare_nextroot(session),
