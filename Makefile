@@ -13,6 +13,7 @@ sbindir  = $(prefix)/sbin
 libexecdir = $(prefix)/libexec
 mandir   = $(prefix)/share/man
 unitdir  = $(prefix)/lib/systemd/system
+generators = $(prefix)/lib/systemd/system-generators
 tmpfiles = $(prefix)/lib/tmpfiles.d
 dracutmodule = $(prefix)/lib/dracut/modules.d/50transactional-update
 snapperplugins = $(prefix)/lib/snapper/plugins
@@ -77,6 +78,9 @@ install-system:
 	install -D -m 644 -t $(DESTDIR)$(unitdir) units/*.service units/*.timer
 	mkdir -p $(DESTDIR)$(unitdir)/sysinit.target.wants
 	ln -sf ../$(HELPER).service $(DESTDIR)$(unitdir)/sysinit.target.wants
+	mkdir -p $(DESTDIR)$(unitdir)/system-update.target.wants
+	ln -sf ../$(PROGRAM)-offline.service $(DESTDIR)$(unitdir)/system-update.target.wants
+	install -D -m 755 -t $(DESTDIR)$(generators) $(BUILT)/$(PROGRAM)-generator
 	install -D -m 755 -t $(DESTDIR)$(snapperplugins) snapper/50-etc
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
 	install -D -m 644 logrotate/$(PROGRAM) $(DESTDIR)$(sysconfdir)/logrotate.d/$(PROGRAM)

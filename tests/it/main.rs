@@ -9,6 +9,7 @@ mod boot_apply;
 mod boot_basic;
 mod boot_dirs;
 mod boot_etc;
+mod boot_generator;
 mod boot_offline;
 mod boot_timer;
 mod boot_tukit;
