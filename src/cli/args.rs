@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
+use super::error::FAILED;
 use super::words::{self, Extent};
 use crate::setup::CrashKernel;
 use crate::snapshot::SnapshotId;
@@ -265,6 +266,19 @@ pub enum Offline {
         #[command(subcommand)]
         update: Option<Prepare>,
     },
+    /// Call off what is armed; of an update that has ended, acknowledge the result
+    Cancel,
+    /// Show what has become of it
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+        /// Acknowledge the result, which is not shown at login any more
+        #[arg(long)]
+        ack: bool,
+    },
+    /// Show the journal of the boots that had to do with it, and what the package manager printed
+    Log,
     /// Carry the plan out in the update boot (for the unit)
     #[command(hide = true)]
     Run,
@@ -338,6 +352,19 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Line, clap::Err
     match names().find(|name| chained(&definition, name).is_none()) {
         Some(name) if commands.len() > 1 => Err(stands_alone(name, names())),
         _ => Ok(Line { options, commands }),
+    }
+}
+
+/// The exit code of a line that is not understood: that of everything that failed, but for what is told apart from a refusal.
+#[must_use]
+pub(super) fn usage_code(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let definition = command();
+    let split = words::split(args.into_iter().skip(1), |name| {
+        chained(&definition, name).unwrap_or(Extent::Rest)
+    });
+    match split.commands.first().map(Vec::as_slice) {
+        Some([name, action, ..]) if name == "offline" && action == "arm" => 2,
+        _ => FAILED,
     }
 }
 

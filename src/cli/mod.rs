@@ -48,7 +48,7 @@ pub fn main() -> ExitCode {
     }
     let line = match args::parse(std::env::args_os()) {
         Ok(line) => line,
-        Err(e) => return error::usage(&e, error::FAILED),
+        Err(e) => return error::usage(&e, args::usage_code(std::env::args_os())),
     };
     out::set_level(match (line.options.quiet, line.options.verbose) {
         (true, _) => out::Level::Quiet,

@@ -5,14 +5,91 @@ mod prepare;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use nix::unistd::Uid;
 
 use super::args::Offline;
 use super::session::Session;
+use crate::offline::{self, Cancelled, Situation, Status, View};
+use crate::sys::{Root, out};
+use crate::transaction::{self, is_held};
 
 /// Does what was asked for.
 pub(super) fn offline(session: &Session, action: Offline) -> Result<ExitCode> {
     match action {
         Offline::Prepare { strategy, update } => prepare::prepare(session, strategy, update),
+        Offline::Cancel => cancel(session),
+        Offline::Status { json, ack } => status(session, json, ack),
+        Offline::Log => log(session),
         Offline::Run => bail!("`offline run` is not there yet"),
     }
+}
+
+fn cancel(session: &Session) -> Result<ExitCode> {
+    let system = session.system_to_change()?;
+    transaction::not_inside_another()?;
+    let lock = system.lock()?;
+    match offline::cancel(&system, &lock)? {
+        Cancelled::Update => {
+            out::say("The offline update is called off; the next restart is an ordinary one.")
+        }
+        Cancelled::Leftover => {
+            out::say("A link that was left behind is removed; nothing was armed.")
+        }
+        Cancelled::Ended(state) => out::say(format_args!(
+            "The offline update has ended already ({}); its result is acknowledged.",
+            state.word()
+        )),
+        Cancelled::Nothing => out::say("No offline update is armed."),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn status(session: &Session, json: bool, ack: bool) -> Result<ExitCode> {
+    let view = match ack {
+        true => acknowledged(session)?,
+        false => look(session)?,
+    };
+    let status = Status::new(&view);
+    session.answer(&status, json)?;
+    Ok(ExitCode::from(status.code()))
+}
+
+fn acknowledged(session: &Session) -> Result<View> {
+    let system = session.system_to_change()?;
+    let lock = system.lock()?;
+    let mut view = View::of(&system)?;
+    view.settle(&lock)?;
+    if view.is_waiting() {
+        bail!(
+            "there is no result yet: the update has not ended; `offline status` shows where it stands"
+        );
+    }
+    view.acknowledge(&lock)?;
+    Ok(view)
+}
+
+/// What there is. Who may, and is not in the way of anybody who changes something, writes down what has become of it.
+fn look(session: &Session) -> Result<View> {
+    if !Uid::effective().is_root() && session.options.root.is_none() {
+        return View::for_anybody(&Root::live());
+    }
+    let system = session.system()?;
+    let mut view = View::of(&system)?;
+    if view.standing.situation == Situation::Ended && view.standing.is_news {
+        match system.lock() {
+            Err(e) if is_held(&e) => {
+                out::detail(format_args!("nothing is written down, since {e}"))
+            }
+            lock => view.settle(&lock?)?,
+        }
+    }
+    Ok(view)
+}
+
+fn log(session: &Session) -> Result<ExitCode> {
+    let view = look(session)?;
+    let standing = &view.standing;
+    let (record, outcome) = (standing.record.as_ref(), standing.outcome.as_ref());
+    offline::log::show(view.directory.as_ref(), record, outcome)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -6,26 +6,37 @@
 //! Invariant: no reboot loop. The trigger is removed before anything is begun, and only what removed it can begin.
 
 pub mod base;
+pub mod cancel;
 pub mod claim;
 pub mod generator;
+pub mod journal;
+pub mod log;
 pub mod plan;
+pub mod power;
 pub mod prepare;
 pub mod reconcile;
 pub mod record;
 pub mod solution;
+pub mod space;
 pub mod state;
+pub mod status;
 pub mod systemd;
 #[cfg(test)]
 mod testing;
 pub mod trigger;
 pub mod verify;
+pub mod view;
 pub mod words;
 
+pub use cancel::{Cancelled, cancel};
 pub use claim::{Claimed, Request};
 pub use plan::{Plan, PlanId};
+pub use reconcile::Situation;
 pub use record::Directory;
 pub use state::{Cause, EndAction, State, Strategy};
+pub use status::Status;
 pub use verify::{Stale, same_base, verify};
+pub use view::View;
 
 /// Everything about offline updates is kept here, below the root. The text of a trigger is this path, absolute.
 pub const DIRECTORY: &str = "var/lib/transactional-update/offline";

@@ -18,7 +18,7 @@ pub use inventory::{BaseRef, Inventory, Metadata, Snapshot};
 pub use nested::{COMPARE_WITH, EtcLayout, SYNCPOINT, Syncpoint};
 pub use plugins::{CALLER_VARIABLE, Event, Plugins};
 pub use search::{Moment, Subvolume, TOP_LEVEL, Uuid};
-pub use store::{LayoutError, SNAPSHOTS, Store};
+pub use store::{LayoutError, SNAPSHOTS, Store, running_subvolume};
 
 use std::fmt;
 use std::num::NonZeroU32;

@@ -71,6 +71,16 @@ impl From<Failure> for LayoutError {
     }
 }
 
+/// Id of the subvolume that the root directory of `root` is in. Anybody may ask for it.
+///
+/// # Errors
+/// When it is not on btrfs.
+pub fn running_subvolume(root: &Root) -> Result<u64, Failure> {
+    let doing = || format!("looking at {}", root.path().display());
+    let top = beneath::open_root(root.path()).doing(doing)?;
+    btrfs::subvolume_id(top).doing(doing)
+}
+
 /// The snapshots of a system.
 #[derive(Debug)]
 pub struct Store {

@@ -9,6 +9,7 @@ pub mod cmd;
 pub mod failpoint;
 pub mod failure;
 pub mod fs;
+pub mod journal;
 pub mod lock;
 pub mod log;
 pub mod mount;

@@ -151,7 +151,15 @@ pub fn plain(text: &str) {
 /// # Errors
 /// When the reader is gone or the disk is full.
 pub fn answer(text: &str) -> io::Result<()> {
+    answer_bytes(text.as_bytes())
+}
+
+/// Writes a piece of an answer that need not be text to standard output.
+///
+/// # Errors
+/// As [`answer`].
+pub fn answer_bytes(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     out.flush()
 }

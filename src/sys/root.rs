@@ -21,6 +21,8 @@ pub(crate) const RANDOM: &str = "/dev/urandom";
 pub(crate) const UPTIME: &str = "/proc/uptime";
 /// What runs since the boot; made anew at each (file-hierarchy(7)).
 pub(crate) const RUN: &str = "/run";
+/// Where the journal takes records with fields (systemd-journald.service(8)).
+pub(crate) const JOURNAL: &str = "/run/systemd/journal/socket";
 /// Directory of processes (proc(5)).
 pub(crate) const PROC: &str = "/proc";
 /// This very program, also after its file was replaced (proc_pid_exe(5)).
