@@ -375,11 +375,28 @@ fn the_page_of_the_boot_helper_has_every_word_of_its_json() {
 }
 
 #[test]
+fn the_page_of_the_generator_has_every_variable_that_it_reads_every_override_and_no_other() {
+    let page = plain(&man::generator::page());
+    let variables = headings(&section(&page, "ENVIRONMENT"));
+    let described: BTreeSet<&str> = variables.iter().flat_map(|h| h.split(", ")).collect();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/offline/generator.rs");
+    let source = fs::read_to_string(source).unwrap();
+    let words = source.split(|c: char| !c.is_ascii_uppercase() && c != '_');
+    let read = words.filter(|w| w.starts_with("TU_") || w.starts_with("SYSTEMD_"));
+    assert_eq!(described, read.collect());
+    let line = section(&page, "KERNEL COMMAND LINE").join(" ");
+    let (_, words) = line.split_once("without them: ").unwrap();
+    let words: Vec<&str> = words.trim_end_matches('.').split(", ").collect();
+    assert_eq!(words, transactional_update::offline::generator::OVERRIDES);
+}
+
+#[test]
 fn the_pages_hold_nothing_that_the_reader_of_pages_would_not_show() {
     for (name, page) in [
         ("transactional-update", man::program_page()),
         ("transactional-update.conf", man::configuration_page()),
         ("transactional-update-sync-etc-state", man::sync_etc::page()),
+        ("transactional-update-generator", man::generator::page()),
         ("create-dirs-from-rpmdb", man::create_dirs::page()),
         ("tukit", man::tukit::program_page()),
         ("tukit.conf", man::tukit::configuration_page()),

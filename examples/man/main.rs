@@ -3,6 +3,7 @@
 //! Both come from the definitions that the programs themselves use, so that they cannot differ from them.
 
 pub(crate) mod create_dirs;
+pub(crate) mod generator;
 pub(crate) mod json;
 pub(crate) mod page;
 pub(crate) mod sync_etc;
@@ -30,6 +31,7 @@ fn main() -> io::Result<()> {
         ("transactional-update.8", program_page()),
         ("transactional-update.conf.5", configuration_page()),
         ("transactional-update-sync-etc-state.8", sync_etc::page()),
+        ("transactional-update-generator.8", generator::page()),
         ("create-dirs-from-rpmdb.8", create_dirs::page()),
         ("tukit.8", tukit::program_page()),
         ("tukit.conf.5", tukit::configuration_page()),
@@ -86,7 +88,7 @@ pub(crate) fn program_page() -> String {
     page.section("Examples");
     page.table(EXAMPLES);
     page.section("See also")
-        .text("transactional-update.conf(5), create-dirs-from-rpmdb(8), tukit(8), tukit.conf(5), snapper(8), zypper(8), btrfs-subvolume(8)");
+        .text("transactional-update.conf(5), transactional-update-generator(8), create-dirs-from-rpmdb(8), tukit(8), tukit.conf(5), snapper(8), zypper(8), btrfs-subvolume(8)");
     page.render()
 }
 
@@ -196,6 +198,10 @@ const UNITS: &[(&str, &str)] = &[
     (
         "create-dirs-from-rpmdb.service",
         "Makes at boot the directories that packages own in /var, /srv and /opt, see create-dirs-from-rpmdb(8). Need not be enabled.",
+    ),
+    (
+        "transactional-update-offline.service",
+        "Carries out an offline update in the boot that is for it, see transactional-update-generator(8). Need not be enabled.",
     ),
     (
         "prepare-nextroot-for-softreboot.service",

@@ -40,7 +40,7 @@ const THEIRS: &str = "systemd/system-generators/systemd-system-update-generator"
 const LIMIT: u64 = 1 << 20;
 
 /// Words of the kernel command line that choose what is booted, beside `systemd.unit=` (kernel-command-line(7)).
-const OVERRIDES: [&str; 12] = [
+pub const OVERRIDES: [&str; 12] = [
     "emergency",
     "-b",
     "rescue",
