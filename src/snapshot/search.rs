@@ -38,7 +38,7 @@ pub struct Subvolume {
     pub parent_uuid: Uuid,
     /// The read-only property.
     pub read_only: bool,
-    /// Generation in which it was last changed.
+    /// Generation in which something in it was last changed (`ctransid`). To make a snapshot of it is no change.
     pub generation: u64,
     /// When it was made.
     pub created: Moment,
@@ -140,11 +140,11 @@ impl Subvolumes {
             ROOT_ITEM if is_subvolume => {
                 let entry = self.by_id.entry(objectid).or_default();
                 entry.id = objectid;
-                entry.generation = u64_le(item, 160)?;
                 entry.read_only = u64_le(item, 208)? & 1 != 0;
                 // the part from here on is missing in file systems made before Linux 3.6
                 entry.uuid = uuid(item, 247).unwrap_or_default();
                 entry.parent_uuid = uuid(item, 263).unwrap_or_default();
+                entry.generation = u64_le(item, 295).or(u64_le(item, 160))?;
                 entry.created = Moment::on_disk(item, 339).unwrap_or_default();
             }
             ROOT_BACKREF if is_subvolume => {
@@ -237,7 +237,8 @@ mod tests {
 
     fn root_item(read_only: bool) -> Vec<u8> {
         let mut item = vec![0; 439];
-        item[160..168].copy_from_slice(&9u64.to_le_bytes());
+        item[160..168].copy_from_slice(&8u64.to_le_bytes());
+        item[295..303].copy_from_slice(&9u64.to_le_bytes());
         item[208] = u8::from(read_only);
         item[339..347].copy_from_slice(&1_700_000_000u64.to_le_bytes());
         item[347..351].copy_from_slice(&5u32.to_le_bytes());
