@@ -32,7 +32,8 @@ pub struct Plan {
     pub install: Vec<Package>,
     /// The packages that go without a successor, sorted by name and architecture.
     pub remove: Vec<Removed>,
-    /// SHA-256 of each file below [`super::METADATA`] that the solution depends on: paths relative to it, sorted.
+    /// SHA-256 of each file below [`super::METADATA`] that the solution depends on, of a link `-> ` and its text: paths relative
+    /// to it, sorted.
     pub metadata: Vec<(String, String)>,
     /// Bytes that are used more on the root file system afterwards, by the package manager's word; at least 0.
     pub space: u64,

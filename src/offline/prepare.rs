@@ -14,14 +14,16 @@
 mod archives;
 mod call;
 
-use anyhow::{Error, Result, anyhow, bail};
+use std::path::Path;
+
+use anyhow::{Error, Result, bail};
 
 use super::base;
 use super::plan::{self, Base, Plan, PlanId, SCHEMA};
 use super::record::{self, Directory};
 use super::solution::{Changes, of_command};
 use super::state::{State, Strategy};
-use super::verify::{INSTALLED, digest, files, hex};
+use super::verify::{INSTALLED, files, hex};
 use super::{METADATA, PACKAGES};
 use crate::package::cached::{self, Caches, Extent};
 use crate::package::{Action, Event, Request, Success};
@@ -194,21 +196,21 @@ impl Job<'_> {
     fn metadata(&self) -> Result<Vec<(String, String)>> {
         let fd = self.directory.fd();
         let place = record::path().join(METADATA);
-        let installed = std::path::Path::new(METADATA).join(INSTALLED);
+        let installed = Path::new(METADATA).join(INSTALLED);
         beneath::remove_all(fd, &installed)
             .doing(|| format!("removing {}", place.join(INSTALLED).display()))?;
-        let names = files(fd, METADATA).doing(|| format!("reading {}", place.display()))?;
-        if names.is_empty() {
-            return Err(anyhow!(
+        let found = files(fd, METADATA).doing(|| format!("reading {}", place.display()))?;
+        if found.is_empty() {
+            bail!(
                 "the package manager has left nothing in {}",
                 place.display()
-            ));
+            );
         }
-        let hashed = names.into_iter().map(|name| {
-            let path = std::path::Path::new(METADATA).join(&name);
+        let hashed = found.into_iter().map(|file| {
+            let content = file.content(fd, METADATA);
             let content =
-                digest(fd, &path).doing(|| format!("reading {}", place.join(&name).display()))?;
-            Ok((name, content.sha256))
+                content.doing(|| format!("reading {}", place.join(&file.name).display()))?;
+            Ok((file.name, content.sha256))
         });
         hashed.collect()
     }

@@ -1,12 +1,13 @@
 //! Whether a plan still fits what is on disk and the system that runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::readlinkat;
 use nix::sys::stat::SFlag;
 use sha2::{Digest, Sha256};
 
@@ -98,16 +99,16 @@ fn compare(dir: BorrowedFd<'_>, place: &str, wanted: &Wanted<'_>, wrong: &mut Ve
         Ok(found) => found,
         Err(e) => return wrong.push(format!("{place} cannot be read: {e}")),
     };
-    let names: BTreeSet<&str> = found.iter().map(String::as_str).collect();
-    for name in names.iter().filter(|name| !wanted.contains_key(*name)) {
+    let names: BTreeMap<&str, &Found> = found.iter().map(|f| (f.name.as_str(), f)).collect();
+    for name in names.keys().filter(|name| !wanted.contains_key(*name)) {
         wrong.push(format!("{place}/{name} is not part of it"));
     }
     for (name, (size, sha256)) in wanted {
-        if !names.contains(name) {
+        let Some(found) = names.get(name) else {
             wrong.push(format!("{place}/{name} is missing"));
             continue;
-        }
-        match digest(dir, &Path::new(place).join(name)) {
+        };
+        match found.content(dir, place) {
             Err(e) => wrong.push(format!("{place}/{name} cannot be read: {e}")),
             Ok(found) if size.is_some_and(|size| size != found.size) => {
                 wrong.push(format!("{place}/{name} has another size"));
@@ -125,13 +126,46 @@ fn compare(dir: BorrowedFd<'_>, place: &str, wanted: &Wanted<'_>, wrong: &mut Ve
 pub(super) struct Content {
     /// Bytes.
     pub(super) size: u64,
-    /// SHA-256 in hexadecimal.
+    /// SHA-256 in hexadecimal; of a link `-> ` and its text.
     pub(super) sha256: String,
 }
 
-/// The files below `place` in `dir` that count, as paths relative to it, sorted. What is no file and no directory is
-/// refused, as is a name that is no text.
-pub(super) fn files(dir: BorrowedFd<'_>, place: &str) -> io::Result<Vec<String>> {
+/// A file of a cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Its path in the cache.
+    pub(super) name: String,
+    is_link: bool,
+}
+
+impl Found {
+    /// A file that is no link.
+    #[cfg(test)]
+    pub(super) fn plain(name: &str) -> Found {
+        Found {
+            name: name.to_owned(),
+            is_link: false,
+        }
+    }
+
+    /// Reads it, a file of the cache `place` in `dir`; no link is followed.
+    pub(super) fn content(&self, dir: BorrowedFd<'_>, place: &str) -> io::Result<Content> {
+        let rel = Path::new(place).join(&self.name);
+        if !self.is_link {
+            return digest(dir, &rel);
+        }
+        let parent = beneath::open_dir(dir, rel.parent().unwrap_or(Path::new("")))?;
+        let text = readlinkat(parent, rel.file_name().unwrap_or_default())?;
+        Ok(Content {
+            size: text.len() as u64,
+            sha256: format!("-> {}", text.display()),
+        })
+    }
+}
+
+/// The files below `place` in `dir` that count, sorted. Anything else than files and directories is refused, and a name that
+/// is no text; among metadata links are possible, with which zypper notes something.
+pub(super) fn files(dir: BorrowedFd<'_>, place: &str) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     let mut odd: Option<PathBuf> = None;
     beneath::walk(dir, Path::new(place), MOST_ENTRIES, &mut |path, stat| {
@@ -139,9 +173,16 @@ pub(super) fn files(dir: BorrowedFd<'_>, place: &str) -> io::Result<Vec<String>>
         if place == METADATA && rel.starts_with(INSTALLED) {
             return;
         }
-        match (beneath::kind(stat), rel.to_str()) {
-            (SFlag::S_IFDIR, Some(_)) => {}
-            (SFlag::S_IFREG, Some(name)) => found.push(name.to_owned()),
+        let kind = beneath::kind(stat);
+        let is_link = kind == SFlag::S_IFLNK;
+        match rel.to_str() {
+            Some(_) if kind == SFlag::S_IFDIR => {}
+            Some(name) if kind == SFlag::S_IFREG || (is_link && place == METADATA) => {
+                found.push(Found {
+                    name: name.to_owned(),
+                    is_link,
+                });
+            }
             _ => odd = Some(rel.to_owned()),
         }
     })?;
@@ -149,12 +190,12 @@ pub(super) fn files(dir: BorrowedFd<'_>, place: &str) -> io::Result<Vec<String>>
         let text = format!("{} is no plain file", odd.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, text));
     }
-    found.sort();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }
 
 /// Reads the file `rel` below `dir`; no link is followed.
-pub(super) fn digest(dir: BorrowedFd<'_>, rel: &Path) -> io::Result<Content> {
+fn digest(dir: BorrowedFd<'_>, rel: &Path) -> io::Result<Content> {
     let mut file: File = beneath::open_file(dir, rel)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 128 << 10];
@@ -240,6 +281,28 @@ mod tests {
         std::fs::create_dir_all(&installed).unwrap();
         std::fs::write(installed.join("solv"), "x").unwrap();
         verify(&plan, open(&dir)).unwrap();
+    }
+
+    #[test]
+    fn a_link_among_the_metadata_is_compared_by_its_text() {
+        let (dir, mut plan) = directory();
+        let note = dir.path().join("metadata/raw/r/.repo_gpgcheck");
+        symlink("./accepted", &note).unwrap();
+        plan.metadata
+            .push(("raw/r/.repo_gpgcheck".into(), "-> ./accepted".into()));
+        verify(&plan, open(&dir)).unwrap();
+        for spoil in [
+            |p: &Path| symlink("./x", p),
+            |p: &Path| std::fs::write(p, "-> ./accepted"),
+        ] {
+            std::fs::remove_file(&note).unwrap();
+            spoil(&note).unwrap();
+            let stale = verify(&plan, open(&dir)).unwrap_err();
+            assert_eq!(
+                stale.reasons(),
+                ["metadata/raw/r/.repo_gpgcheck has another content"]
+            );
+        }
     }
 
     type Spoil = fn(&Path);

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 
-use super::request::{Request, has_scheme};
+use super::request::{Action, Request, has_scheme};
 
 /// Options that say which packages are meant or what the solver may do, and change neither where packages come from nor
 /// what is trusted. Only by their full names: zypper takes any beginning of a name.
@@ -162,14 +162,18 @@ fn check(request: &Request) -> Result<(), NotCached> {
 /// The whole command line of a call with `command`, which [`command`] made, as XML.
 #[must_use]
 pub fn argv(command: &[String], caches: Caches<'_>, extent: Extent) -> Vec<OsString> {
-    let extent: &[&str] = match extent {
-        Extent::Solution => &["--dry-run"],
-        Extent::Download => &["--dry-run", "--download-only"],
-        Extent::All => &[],
-    };
     // options of zypper itself stand before the name of the command, and none of ours has a value
     let name = command.iter().position(|word| !word.starts_with('-'));
     let (before, after) = command.split_at(name.map_or(command.len(), |at| at + 1));
+    // to remove needs no downloads, and that command does not know the option
+    let removes = before
+        .last()
+        .is_some_and(|name| name == Action::Remove.command());
+    let extent: &[&str] = match extent {
+        Extent::Download if !removes => &["--dry-run", "--download-only"],
+        Extent::Solution | Extent::Download => &["--dry-run"],
+        Extent::All => &[],
+    };
     let mut argv = begin(caches);
     argv.extend(before.iter().map(Into::into));
     argv.extend(extent.iter().map(Into::into));
@@ -198,7 +202,6 @@ fn begin(caches: Caches<'_>) -> Vec<OsString> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Action;
     use super::*;
 
     fn caches() -> Caches<'static> {
@@ -235,6 +238,15 @@ mod tests {
         assert_eq!(
             spelled(&refresh_argv(caches())),
             format!("{first} --non-interactive refresh")
+        );
+    }
+
+    #[test]
+    fn a_removal_downloads_nothing() {
+        let command = of(Action::Remove, &["vim"]).unwrap();
+        assert!(
+            spelled(&argv(&command, caches(), Extent::Download))
+                .ends_with(" remove --dry-run -y vim")
         );
     }
 

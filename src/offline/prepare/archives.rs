@@ -1,7 +1,7 @@
 //! The packages that were downloaded: whether they are whole, and which is which.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,7 @@ use super::super::PACKAGES;
 use super::super::plan::Package;
 use super::super::record::{self, Directory};
 use super::super::solution::{Changes, limited};
-use super::super::verify::{digest, files};
+use super::super::verify::{Found, files};
 use crate::package::archive::{self, BATCH, Identity};
 use crate::sys::cmd::Argv;
 use crate::sys::tool::{Done, Tool};
@@ -25,8 +25,8 @@ const LIMIT: Duration = Duration::from_secs(60 * 60);
 /// When a file is damaged, missing, or not what was asked for.
 pub(super) fn checked(directory: &Directory, changes: &Changes) -> Result<Vec<Package>> {
     let place = record::path().join(PACKAGES);
-    let names = files(directory.fd(), PACKAGES).doing(|| format!("reading {}", place.display()))?;
-    let paths: Vec<PathBuf> = names.iter().map(|name| place.join(name)).collect();
+    let found = files(directory.fd(), PACKAGES).doing(|| format!("reading {}", place.display()))?;
+    let paths: Vec<PathBuf> = found.iter().map(|file| place.join(&file.name)).collect();
     whole(&paths)?;
     let mut identities = Vec::new();
     for batch in paths.chunks(BATCH) {
@@ -40,17 +40,16 @@ pub(super) fn checked(directory: &Directory, changes: &Changes) -> Result<Vec<Pa
             )
         })?);
     }
-    let matched = matched(names.into_iter().zip(identities), changes)?;
+    let matched = matched(found.into_iter().zip(identities), changes)?;
     let packages = matched.into_iter().map(|(identity, file)| {
-        let path = Path::new(PACKAGES).join(&file);
-        let content = digest(directory.fd(), &path)
-            .doing(|| format!("reading {}", place.join(&file).display()))?;
+        let content = file.content(directory.fd(), PACKAGES);
+        let content = content.doing(|| format!("reading {}", place.join(&file.name).display()))?;
         Ok(Package {
             from: changes.install.get(&identity).cloned().flatten(),
             name: identity.name,
             arch: identity.arch,
             evr: identity.evr,
-            file,
+            file: file.name,
             size: content.size,
             sha256: content.sha256,
         })
@@ -91,17 +90,23 @@ fn rpm(argv: Vec<std::ffi::OsString>) -> Result<Done> {
 
 /// Which file each package that comes is in.
 fn matched(
-    found: impl Iterator<Item = (String, Identity)>,
+    found: impl Iterator<Item = (Found, Identity)>,
     changes: &Changes,
-) -> Result<BTreeMap<Identity, String>> {
-    let mut matched = BTreeMap::new();
+) -> Result<BTreeMap<Identity, Found>> {
+    let mut matched: BTreeMap<Identity, Found> = BTreeMap::new();
     let mut wrong = Vec::new();
     for (file, identity) in found {
         let name = format!("{}-{}.{}", identity.name, identity.evr, identity.arch);
         if !changes.install.contains_key(&identity) {
-            wrong.push(format!("{file} holds {name}, which is not part of it"));
+            wrong.push(format!(
+                "{} holds {name}, which is not part of it",
+                file.name
+            ));
         } else if let Some(other) = matched.insert(identity, file.clone()) {
-            wrong.push(format!("{file} holds {name}, as {other} does"));
+            wrong.push(format!(
+                "{} holds {name}, as {} does",
+                file.name, other.name
+            ));
         }
     }
     for missing in changes.install.keys().filter(|k| !matched.contains_key(k)) {
@@ -136,9 +141,9 @@ mod tests {
         };
         let files = files
             .iter()
-            .map(|(file, name)| ((*file).into(), identity(name)));
+            .map(|(file, name)| (Found::plain(file), identity(name)));
         let matched = matched(files, &changes).map_err(|e| e.to_string())?;
-        Ok(matched.into_values().collect())
+        Ok(matched.into_values().map(|file| file.name).collect())
     }
 
     #[test]
