@@ -20,7 +20,7 @@ pub(super) fn offline(session: &Session, action: Offline) -> Result<ExitCode> {
         Offline::Cancel => cancel(session),
         Offline::Status { json, ack } => status(session, json, ack),
         Offline::Log => log(session),
-        Offline::Run => bail!("`offline run` is not there yet"),
+        Offline::Run => run(session),
     }
 }
 
@@ -92,4 +92,10 @@ fn log(session: &Session) -> Result<ExitCode> {
     let (record, outcome) = (standing.record.as_ref(), standing.outcome.as_ref());
     offline::log::show(view.directory.as_ref(), record, outcome)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn run(session: &Session) -> Result<ExitCode> {
+    let system = session.system_to_change()?;
+    let status = offline::run::run(&system, session.command());
+    Ok(ExitCode::from(status))
 }

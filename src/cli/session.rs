@@ -59,6 +59,11 @@ impl Session {
         }
     }
 
+    /// What was typed.
+    pub(super) fn command(&self) -> &str {
+        &self.command
+    }
+
     /// The system to look at.
     pub(super) fn system(&self) -> Result<System> {
         if !Uid::effective().is_root() {

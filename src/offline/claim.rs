@@ -104,10 +104,10 @@ impl Request<'_> {
 }
 
 impl Claimed {
-    /// What state.json holds, and what result.json holds.
+    /// What result.json holds.
     #[must_use]
-    pub fn into_parts(self) -> (Record, Outcome) {
-        (self.record, self.outcome)
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
     }
 
     /// What state.json holds.
@@ -120,7 +120,7 @@ impl Claimed {
 impl transaction::Claim for Claimed {}
 
 /// The result of an attempt until it has a better one.
-fn begun(record: &Record) -> Outcome {
+pub(super) fn begun(record: &Record) -> Outcome {
     let began = record.started.as_ref().unwrap_or(&record.armed);
     let (state, cause) = (State::Failed, Some(Cause::Interrupted));
     Outcome {
@@ -184,7 +184,7 @@ mod tests {
         let claimed = claim(&armed).unwrap();
         assert_eq!(trigger::find(&armed.root).unwrap().first(), None);
         assert!(!armed.directory.is_marked().unwrap());
-        let (record, outcome) = claimed.into_parts();
+        let (record, outcome) = (claimed.record().clone(), claimed.outcome().clone());
         assert_eq!(armed.directory.record().unwrap().as_ref(), Some(&record));
         assert_eq!(armed.directory.outcome().unwrap(), Some(outcome.clone()));
         assert_eq!(

@@ -16,6 +16,7 @@ pub mod power;
 pub mod prepare;
 pub mod reconcile;
 pub mod record;
+pub mod run;
 pub mod solution;
 pub mod space;
 pub mod state;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::state::Strategy;
+use crate::package::Action;
 
 /// The file, in [`super::DIRECTORY`].
 pub const FILE: &str = "plan.json";
@@ -39,6 +40,14 @@ pub struct Plan {
     pub space: u64,
     /// When it was made, in UTC as `2026-01-31 13:00:00`.
     pub created: String,
+}
+
+impl Plan {
+    /// What the package manager does; `None` when its command is not understood.
+    #[must_use]
+    pub fn action(&self) -> Option<Action> {
+        Action::of(self.command.iter().map(String::as_str))
+    }
 }
 
 /// The system that a plan was made for. It is stale for any other.

@@ -217,6 +217,11 @@ fn digest(dir: BorrowedFd<'_>, rel: &Path) -> io::Result<Content> {
     })
 }
 
+/// SHA-256 of `bytes`, in hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
 /// `bytes` in hexadecimal, lower case.
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

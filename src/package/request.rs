@@ -34,6 +34,19 @@ impl Action {
         }
     }
 
+    /// The action of a command line: the first word that is a command.
+    pub fn of<'w>(words: impl IntoIterator<Item = &'w str>) -> Option<Action> {
+        const ALL: [Action; 5] = [
+            Action::Install,
+            Action::Remove,
+            Action::Update,
+            Action::DistUpgrade,
+            Action::Patch,
+        ];
+        let named = |word| ALL.into_iter().find(|action| action.command() == word);
+        words.into_iter().find_map(named)
+    }
+
     /// Whether the command takes packages, and so possibly local files, as arguments.
     fn takes_files(self) -> bool {
         matches!(self, Action::Install | Action::Update)

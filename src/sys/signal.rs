@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 
 /// How long a program may take to end after a signal before it is killed with everything it started.
 const GRACE: Duration = Duration::from_secs(5);
+static PATIENCE: OnceLock<Duration> = OnceLock::new();
 
 static RECEIVED: AtomicI32 = AtomicI32::new(0);
 static TARGET: Mutex<Option<Target>> = Mutex::new(None);
@@ -57,6 +58,16 @@ pub fn install() -> io::Result<()> {
     Ok(())
 }
 
+/// Gives programs this long to end after a signal; the first call counts.
+pub fn set_patience(patience: Duration) {
+    PATIENCE.get_or_init(|| patience);
+}
+
+/// Does what SIGTERM does: what runs is asked to end, and the next [`check`] fails.
+pub fn interrupt() {
+    receive(SIGTERM);
+}
+
 fn receive(signal: i32) {
     let target = *lock();
     if signal == SIGINT && target.is_some_and(|t| t.interactive) {
@@ -69,7 +80,7 @@ fn receive(signal: i32) {
     pass_on(target, signal);
     // A program that ignores the signal, or that had not yet begun to listen, must not keep us for ever.
     let escalate = std::thread::Builder::new().spawn(move || {
-        std::thread::sleep(GRACE);
+        std::thread::sleep(PATIENCE.get().copied().unwrap_or(GRACE));
         if *lock() == Some(target) {
             pass_on(target, Signal::SIGKILL);
         }

@@ -1,0 +1,251 @@
+//! Carrying out a plan: in a new snapshot, or in the running root.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Error, Result, bail};
+
+use super::screen::Screen;
+use super::watch::Watch;
+use crate::offline::plan::Plan;
+use crate::offline::state::{Cause, Phase, Strategy, Tree};
+use crate::offline::{
+    Claimed, DIRECTORY, Directory, METADATA, PACKAGES, record, solution, trigger,
+};
+use crate::package::cached::Extent;
+use crate::package::{Action, Event, Failure, FailureKind, Task};
+use crate::sandbox::{Exit, Output, Shown};
+use crate::snapshot::SnapshotId;
+use crate::sys::cmd::Argv;
+use crate::sys::lock::WriteLock;
+use crate::sys::root::descriptor_path;
+use crate::sys::{out, signal};
+use crate::transaction::{
+    BasePolicy, Before, BootFiles, Need, Open, Options, Restart, Step, System, call_package_manager,
+};
+
+/// Notes how far the attempt is before it goes on, with the snapshot once there is one.
+pub(super) type Note<'n> = dyn FnMut(Phase, Option<Tree>) -> Result<()> + 'n;
+
+/// What an attempt works with.
+#[derive(Debug)]
+pub(super) struct Attempt<'a> {
+    pub(super) system: &'a System,
+    pub(super) lock: &'a WriteLock,
+    pub(super) claimed: &'a Claimed,
+    pub(super) plan: &'a Plan,
+    pub(super) screen: &'a mut Screen,
+    pub(super) watch: &'a Watch,
+    /// What the package manager says.
+    pub(super) log: Log,
+    /// What became of each package that was begun.
+    pub(super) packages: BTreeMap<String, &'static str>,
+    /// What the package manager wants to do is not what was planned: the differences.
+    pub(super) differs: Vec<String>,
+    /// Whether the package manager says that the system has to be rebooted.
+    pub(super) needs_reboot: bool,
+}
+
+impl Attempt<'_> {
+    /// Does it. Returns the number of the snapshot: the new system, or in place what was before.
+    ///
+    /// # Errors
+    /// Why it did not succeed; the system that boots next is the one that ran then.
+    pub(super) fn go(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
+        match self.plan.strategy {
+            Strategy::NewSnapshot => self.new_snapshot(note),
+            Strategy::InPlace => self.in_place(note),
+        }
+    }
+
+    /// The cause that is written down for `error`.
+    pub(super) fn cause(&self, error: &Error) -> Cause {
+        if self.watch.has_stalled() {
+            return Cause::Stalled;
+        }
+        if !self.differs.is_empty() {
+            return Cause::Stale;
+        }
+        if signal::check().is_err() {
+            return Cause::Shutdown;
+        }
+        match error.downcast_ref::<Failure>().map(|f| &f.kind) {
+            Some(FailureKind::DiskFull) => Cause::Space,
+            _ => Cause::Install,
+        }
+    }
+
+    fn new_snapshot(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
+        note(Phase::Snapshot, None)?;
+        let (system, lock) = (self.system, self.lock);
+        let open = Open::begin(system, lock, options(system))?;
+        let worked = self.in_new(&open, note);
+        let sealed = match worked {
+            Ok(()) => open
+                .seal()?
+                .context("the package manager changed nothing")?,
+            Err(e) => return Err(open.abort_because(e)),
+        };
+        note(Phase::Finish, None)?;
+        let published = sealed.publish()?;
+        if let Some(complaint) = published.complaint {
+            out::warn(complaint);
+        }
+        Ok(published.id)
+    }
+
+    fn in_new(&mut self, open: &Open<'_>, note: &mut Note<'_>) -> Result<()> {
+        let tree = self.tree(open.id())?;
+        note(Phase::Install, Some(tree))?;
+        let argv = self.argv();
+        self.install(|output| {
+            let run = || open.run(argv.clone(), true, false, output);
+            open.step(Step::CallExt, &argv, run)
+        })?;
+        open.purge_kernels()
+    }
+
+    fn in_place(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
+        note(Phase::Snapshot, None)?;
+        // a trigger in it would lead to an update boot each time it boots
+        let strip = |top: &OwnedFd| trigger::strip(top);
+        let before = Before::make(self.system, self.lock, self.claimed, strip)?;
+        note(Phase::Protected, Some(self.tree(before.id())?))?;
+        let live = before.protect()?;
+        note(Phase::Install, None)?;
+        let argv = self.argv();
+        self.install(|output| live.run(argv, output))?;
+        let changed = live.seal()?;
+        note(Phase::Finish, None)?;
+        changed.publish()
+    }
+
+    fn argv(&self) -> Argv {
+        solution::argv(self.plan, &record::path(), Extent::All)
+    }
+
+    fn tree(&self, id: SnapshotId) -> Result<Tree> {
+        Ok(Tree {
+            number: id.number(),
+            subvolume: Some(self.system.store.subvolume_id(id)?),
+        })
+    }
+
+    fn install(&mut self, run: impl FnOnce(Output<'_>) -> Result<Exit>) -> Result<()> {
+        let action = self.plan.action();
+        let action = action.context("the plan names no command of the package manager")?;
+        let (plan, screen, watch) = (self.plan, &mut *self.screen, self.watch);
+        let (packages, differs, log) = (&mut self.packages, &mut self.differs, &mut self.log);
+        let needs_reboot = &mut self.needs_reboot;
+        screen.begin(action == Action::DistUpgrade);
+        let mut take = |event: &Event| {
+            watch.alive();
+            screen.take(event);
+            log.take(event);
+            note_package(packages, event);
+            if let Event::Summary(summary) = event {
+                *needs_reboot |= summary.need_reboot;
+                *differs = solution::differences(Some(summary), plan);
+                if !differs.is_empty() {
+                    signal::interrupt();
+                }
+            }
+        };
+        let called = call_package_manager(action, &mut take, run);
+        if !self.differs.is_empty() {
+            bail!(
+                "the package manager wants something else than was planned: {}",
+                self.differs.join("; ")
+            );
+        }
+        for warning in called?.warnings {
+            out::warn(warning);
+        }
+        Ok(())
+    }
+}
+
+/// Notes what has become of a package.
+fn note_package(packages: &mut BTreeMap<String, &'static str>, event: &Event) {
+    let Event::Progress(progress) = event else {
+        return;
+    };
+    let (package, done) = match &progress.task {
+        Task::Install { package } => (package, "installed"),
+        Task::Remove { package } => (package, "removed"),
+        _ => return,
+    };
+    let state = match (progress.done, progress.failed) {
+        (true, false) => done,
+        (_, true) => "failed",
+        (false, false) => "begun",
+    };
+    packages.insert(package.clone(), state);
+}
+
+/// What the package manager says, for `offline log`: a journal on disk is not certain.
+#[derive(Debug)]
+pub(super) struct Log {
+    file: File,
+    path: PathBuf,
+}
+
+impl Log {
+    const NAME: &str = "update.log";
+
+    /// An empty one.
+    pub(super) fn new(directory: &Directory) -> Result<Log> {
+        let path = record::path().join(Log::NAME);
+        directory.remove(Log::NAME)?;
+        let file = File::create_new(descriptor_path(directory.fd()).join(Log::NAME));
+        let file = file.with_context(|| format!("making {}", path.display()))?;
+        Ok(Log { file, path })
+    }
+
+    /// Where it is, as the system calls it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes it to disk.
+    pub(super) fn sync(&self) -> Result<()> {
+        let synced = self.file.sync_all();
+        synced.with_context(|| format!("writing {}", self.path.display()))
+    }
+
+    fn take(&mut self, event: &Event) {
+        let line = match event {
+            Event::Message { text, .. } => text,
+            Event::Progress(progress) if progress.done => &progress.label,
+            _ => return,
+        };
+        // a full disk shows where it matters
+        writeln!(self.file, "{line}").unwrap_or(());
+    }
+}
+
+/// How the transaction of an update in a new snapshot is made.
+fn options(system: &System) -> Options {
+    let shown = |name: &str| {
+        let path = system.root.join(DIRECTORY).join(name);
+        Shown {
+            source: path.clone(),
+            path,
+            over_own: true,
+        }
+    };
+    Options {
+        base: BasePolicy::Current,
+        need: Need::PackageManager,
+        drop_if_unchanged: false,
+        description: Some("Offline update".into()),
+        ignore_plugins: false,
+        read_only: vec![shown(METADATA), shown(PACKAGES)],
+        tell_live: false,
+        boot_files: BootFiles::default(),
+        restart: Some(Restart::Reboot),
+    }
+}

@@ -1,0 +1,402 @@
+//! The update boot: what the unit calls.
+//!
+//! Owns the order of its steps, and with what status it ends. Whatever happens, the machine must leave this boot by itself and
+//! must not come back to it: see [`run`].
+
+mod attempt;
+mod checks;
+mod screen;
+mod watch;
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Error, Result};
+
+use self::attempt::{Attempt, Log};
+use self::screen::Screen;
+use self::watch::Watch;
+use super::claim::{ClaimError, Request};
+use super::journal::{self, Event};
+use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Strategy, Tree};
+use super::systemd::{self, Job, Manager};
+use super::trigger::{self, PLACES, Trigger};
+use super::{Directory, words};
+use crate::sys::lock::WriteLock;
+use crate::sys::{failpoint, mount, out, root, signal, time};
+use crate::transaction::{self, System};
+
+/// Status of a call that is none of the unit's.
+const REFUSED: u8 = 2;
+/// How long a package manager may take to end when it is asked to, before it is killed.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long another process may hold the lock: recovery at boot.
+const LOCKED: Duration = Duration::from_secs(60);
+
+/// Carries the armed update out, when this is its boot. Returns the status for the unit, which FailureAction=reboot and the
+/// removal of our trigger follow when it is not 0:
+///
+/// - once the first process has accepted what comes next (reboot, power off, the usual target): 0 after success and while our
+///   trigger is still there, else 1;
+/// - 0 when the boot is another program's: that ends it;
+/// - 1 when nothing could be asked for and our trigger is gone;
+/// - 2 when this is no update boot. Nothing was done.
+#[must_use]
+pub fn run(system: &System, command: &str) -> u8 {
+    match systemd::is_update_starting() {
+        Ok(true) => {}
+        Ok(false) => {
+            out::error(
+                "this is no update boot, and nothing is done; `offline arm` has the next boot be one",
+            );
+            return REFUSED;
+        }
+        Err(e) => {
+            out::error(format_args!(
+                "whether this is an update boot cannot be told: {e:#}"
+            ));
+            return REFUSED;
+        }
+    }
+    signal::set_patience(PATIENCE);
+    match go(system, command) {
+        Ok(status) => status,
+        Err(e) => {
+            out::error(format_args!("{e:#}"));
+            1
+        }
+    }
+}
+
+fn go(system: &System, command: &str) -> Result<u8> {
+    match trigger::find(&system.root)?.first() {
+        Some((_, Trigger::Own)) => {}
+        Some((place, _)) => {
+            out::say(format_args!(
+                "{} is another program's: this update boot is left to it.",
+                place.path().display()
+            ));
+            return Ok(0);
+        }
+        None => anyhow::bail!("nothing leads into this update boot any more"),
+    }
+    let lock = system.lock_within(LOCKED, || Ok(false))?;
+    let lock = lock.context("another process keeps the lock")?;
+    let boot = Boot {
+        system,
+        lock: &lock,
+        command,
+    };
+    let directory = match Directory::open(&system.root) {
+        Ok(Some(directory)) => directory,
+        Ok(None) => return Ok(boot.leave("there is no plan")),
+        Err(e) => return Ok(boot.leave(Error::from(e))),
+    };
+    let record = match directory.record() {
+        Ok(Some(record)) if [State::Armed, State::Started].contains(&record.state) => record,
+        Ok(_) => return Ok(boot.leave("no update is armed")),
+        Err(e) => return Ok(boot.leave(Error::from(e))),
+    };
+    boot.go(&directory, record)
+}
+
+/// An update boot whose trigger is ours.
+struct Boot<'s> {
+    system: &'s System,
+    lock: &'s WriteLock,
+    command: &'s str,
+}
+
+impl Boot<'_> {
+    fn go(&self, directory: &Directory, mut record: Record) -> Result<u8> {
+        let now = Moment {
+            time: time::utc(SystemTime::now()),
+            userspace: Manager::ask().userspace(),
+        };
+        let end = record.end;
+        if record.state == State::Started {
+            // cut off before the trigger was gone, so before anything was changed
+            return self.not_again(directory, record, Cause::Interrupted, end);
+        }
+        if record.armed.userspace.is_same(&now.userspace) {
+            if record.live_redirects > 0 {
+                return self.not_again(directory, record, Cause::NotRun, EndAction::Reboot);
+            }
+            out::warn(
+                "this boot was entered from the running system, whose services are still there: nothing is done, and \
+                 the system restarts into the update",
+            );
+            record.live_redirects += 1;
+            directory.write_record(&record)?;
+            failpoint::hit("offline-redirected")?;
+            // the trigger has to stay, which is only so with status 0
+            return Ok(self.ask(EndAction::Reboot, 0, 0));
+        }
+        let request = Request {
+            root: &self.system.root,
+            lock: self.lock,
+            directory,
+            record: record.clone(),
+        };
+        let claimed = match request.claim(now) {
+            Ok(claimed) => claimed,
+            Err(ClaimError::CannotRemoveTrigger(e)) => {
+                return Ok(self.cannot_leave(directory, record, &Error::from(e)));
+            }
+            Err(e) => return Ok(self.leave(Error::from(e))),
+        };
+        let (record, outcome) = (claimed.record().clone(), claimed.outcome().clone());
+        let underway = Underway::new(self, directory, record, outcome);
+        Ok(underway.go(&claimed))
+    }
+
+    /// Ends the boot without an update: only the way into it is closed.
+    fn leave(&self, why: impl Display) -> u8 {
+        out::error(format_args!("no update is carried out: {why:#}"));
+        match self.close() {
+            Ok(()) => self.ask(EndAction::Reboot, 1, 1),
+            Err(e) => self.isolate(&e),
+        }
+    }
+
+    /// The same for an update that is not tried again.
+    fn not_again(
+        &self,
+        directory: &Directory,
+        record: Record,
+        cause: Cause,
+        end: EndAction,
+    ) -> Result<u8> {
+        let outcome = directory.outcome()?;
+        if let Err(e) = self.close() {
+            return Ok(self.cannot_leave(directory, record, &e));
+        }
+        let mut underway = Underway::new(
+            self,
+            directory,
+            record.clone(),
+            outcome.unwrap_or_else(|| super::claim::begun(&record)),
+        );
+        underway.note_end(State::Failed, Some(cause), None);
+        Ok(self.ask(end, 1, 1))
+    }
+
+    /// The trigger stays, so nothing may be installed and no reboot asked for: the usual system comes up in this boot.
+    fn cannot_leave(&self, directory: &Directory, record: Record, why: &Error) -> u8 {
+        let outcome = super::claim::begun(&record);
+        let mut underway = Underway::new(self, directory, record, outcome);
+        underway.note_end(State::Failed, Some(Cause::CannotRemoveTrigger), Some(why));
+        self.isolate(why)
+    }
+
+    fn close(&self) -> Result<()> {
+        for place in PLACES {
+            trigger::remove(&self.system.root, self.lock, place)?;
+        }
+        Ok(())
+    }
+
+    fn isolate(&self, why: &Error) -> u8 {
+        let target = systemd::default_target(&self.system.root);
+        out::error(format_args!(
+            "the link that leads into this boot cannot be removed ({why:#}): remove it by hand; {target} is started now"
+        ));
+        if let Err(e) = systemd::queue(&Job::Isolate(target)) {
+            out::error(format_args!("{e:#}"));
+        }
+        0
+    }
+
+    /// Asks for the end of this boot: `status` when that was accepted, else `other`.
+    fn ask(&self, end: EndAction, status: u8, other: u8) -> u8 {
+        match systemd::queue(&Job::from(end)) {
+            Ok(()) => status,
+            Err(e) => {
+                out::error(format_args!("{e:#}"));
+                other
+            }
+        }
+    }
+}
+
+/// An update whose trigger is gone: whatever happens, there is no second try.
+struct Underway<'b> {
+    boot: &'b Boot<'b>,
+    directory: &'b Directory,
+    record: Record,
+    outcome: Outcome,
+    screen: Screen,
+}
+
+impl<'b> Underway<'b> {
+    fn new(
+        boot: &'b Boot<'b>,
+        directory: &'b Directory,
+        record: Record,
+        outcome: Outcome,
+    ) -> Underway<'b> {
+        Underway {
+            boot,
+            directory,
+            record,
+            outcome,
+            screen: Screen::new(),
+        }
+    }
+
+    fn go(mut self, claimed: &super::Claimed) -> u8 {
+        journal::tell(Event::Started, &self.record, "The offline update begins.");
+        self.screen
+            .phase("An update is carried out: do not power off. The system restarts afterwards.");
+        let tried = self.try_it(claimed);
+        let (state, cause, error) = match tried {
+            Ok(()) => (State::Applied, None, None),
+            Err((cause, error)) => (self.state_after_failure(), Some(cause), Some(error)),
+        };
+        self.note_end(state, cause, error.as_ref());
+        if state != State::Applied && cause != Some(Cause::Shutdown) {
+            self.screen.phase(&self.outcome.text.clone());
+            std::thread::sleep(self.boot.system.config.offline_pause.value);
+        }
+        let end = self.end_action(state);
+        self.screen.end(end);
+        self.boot.ask(end, u8::from(state != State::Applied), 1)
+    }
+
+    fn try_it(&mut self, claimed: &super::Claimed) -> Result<(), (Cause, Error)> {
+        let system = self.boot.system;
+        let plan = checks::plan(system, self.directory, &self.record)?;
+        let watch = Watch::new(system.config.offline_stall.value);
+        let log = Log::new(self.directory).map_err(|e| (Cause::Space, e))?;
+        self.outcome.log = Some(log.path().to_owned());
+        let mut attempt = Attempt {
+            system,
+            lock: self.boot.lock,
+            claimed,
+            plan: &plan,
+            screen: &mut self.screen,
+            watch: &watch,
+            log,
+            packages: Default::default(),
+            differs: Vec::new(),
+            needs_reboot: false,
+        };
+        let (record, directory) = (&mut self.record, self.directory);
+        let done = attempt.go(&mut |phase, tree| note(directory, record, phase, tree));
+        let cause = done.as_ref().err().map(|e| attempt.cause(e));
+        let (packages, log) = (attempt.packages, attempt.log);
+        let packages = packages.into_iter().map(|(p, what)| (p, what.to_owned()));
+        self.outcome.packages = packages.collect();
+        if attempt.needs_reboot && self.record.end == EndAction::SoftReboot {
+            out::say("The kernel or what it starts first was changed: the system reboots.");
+            self.record.end = EndAction::Reboot;
+        }
+        if let Err(e) = log.sync() {
+            out::warn(format_args!("{e:#}"));
+        }
+        match (done, cause) {
+            (Err(e), cause) => Err((cause.unwrap_or(Cause::Install), e)),
+            (Ok(_), _) => Ok(()),
+        }
+    }
+
+    /// In place, what was before boots next as soon as anything may be changed.
+    fn state_after_failure(&self) -> State {
+        let tree = self.record.tree.as_ref().and_then(|tree| tree.subvolume);
+        let default = self.boot.system.store.default_subvolume().ok();
+        match self.record.strategy {
+            Strategy::InPlace if tree.is_some() && tree == default => State::Reverted,
+            _ => State::Failed,
+        }
+    }
+
+    /// Writes down how it ended: the details first, then what everything else is decided by. What cannot be written is found
+    /// out at the next boot from what was written before.
+    fn note_end(&mut self, state: State, cause: Option<Cause>, error: Option<&Error>) {
+        let now = time::utc(SystemTime::now());
+        self.record.state = state;
+        self.record.cause = cause;
+        self.record.finished = Some(now.clone());
+        self.outcome.state = state;
+        self.outcome.cause = cause;
+        self.outcome.times[1] = now;
+        self.outcome.text = words::text(&self.record, state, cause);
+        if let Some(error) = error {
+            self.outcome.text = format!("{} The reason: {error:#}.", self.outcome.text);
+        }
+        if self.record.phase >= Some(Phase::Install) {
+            self.outcome.not_reverted = not_reverted(self.record.strategy);
+        }
+        let tree = self.record.tree.as_ref().and_then(|tree| tree.subvolume);
+        self.outcome.subvolumes = std::iter::once(self.record.base).chain(tree).collect();
+        let (directory, record, outcome) = (self.directory, &self.record, &self.outcome);
+        let written = directory
+            .write_outcome(outcome)
+            .map_err(Error::from)
+            .and_then(|()| Ok(failpoint::hit("offline-outcome")?))
+            .and_then(|()| Ok(directory.write_record(record)?))
+            .and_then(|()| Ok(failpoint::hit("offline-ended")?))
+            .and_then(|()| Ok(directory.write_motd(&words::motd_ended(&outcome.text))?));
+        if let Err(e) = written {
+            out::warn(format_args!("{e:#}"));
+        }
+        if let Some(event) = Event::of_end(record) {
+            journal::tell(event, record, &outcome.text);
+        }
+        let history = transaction::Record {
+            command: self.boot.command,
+            result: match state {
+                State::Applied => "published",
+                _ => "failed",
+            },
+            snapshot: self.record.tree.as_ref().map(|tree| tree.number),
+            error: error.map(|e| format!("{e:#}")),
+            ..transaction::Record::default()
+        };
+        history
+            .append(self.boot.system)
+            .unwrap_or_else(transaction::gap);
+        match state {
+            State::Applied => out::say(&self.outcome.text),
+            _ => out::error(&self.outcome.text),
+        }
+    }
+
+    /// A new snapshot is reached by a reboot only.
+    fn end_action(&self, state: State) -> EndAction {
+        let stays = self.record.strategy == Strategy::InPlace && state == State::Applied;
+        match self.record.end {
+            EndAction::SoftReboot if !stays => EndAction::Reboot,
+            end => end,
+        }
+    }
+}
+
+fn note(
+    directory: &Directory,
+    record: &mut Record,
+    phase: Phase,
+    tree: Option<Tree>,
+) -> Result<()> {
+    record.phase = Some(phase);
+    if tree.is_some() {
+        record.tree = tree;
+    }
+    directory.write_record(record)?;
+    Ok(failpoint::hit("offline-phase-noted")?)
+}
+
+/// What is not part of the root and so is not taken back with it, of what packages and scriptlets write to.
+fn not_reverted(strategy: Strategy) -> Vec<PathBuf> {
+    const BOOT: [&str; 3] = ["boot", "boot/efi", "efi"];
+    const LIVE: [&str; 5] = ["home", "opt", "root", "srv", "var"];
+    let live = match strategy {
+        Strategy::InPlace => &LIVE[..],
+        Strategy::NewSnapshot => &[],
+    };
+    let mounts = mount::mounts().unwrap_or_default();
+    let places = BOOT.iter().chain(live).map(|p| root::inside(p.as_ref()));
+    let is_own = |place: &PathBuf| mounts.iter().any(|m| m.point == *place);
+    places.filter(is_own).collect()
+}
