@@ -52,6 +52,7 @@ bench: root build
 	@$(CARGO) build --release --locked --example rpmdb
 	@benches/side-by-side.sh target/release/$(PROGRAM)
 	@benches/boot-helper.sh target/release/create-dirs-from-rpmdb target/release/examples/rpmdb
+	@benches/generator.sh target/release/$(PROGRAM)-generator
 
 lint:
 	$(CARGO) fmt --check
