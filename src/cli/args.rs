@@ -266,6 +266,26 @@ pub enum Offline {
         #[command(subcommand)]
         update: Option<Prepare>,
     },
+    /// Let the next boot carry the plan out: one without login and without network
+    Arm {
+        /// What follows the update, also when it fails (default: reboot)
+        #[arg(
+            long,
+            value_name = "ACTION",
+            default_value = "reboot",
+            hide_default_value = true
+        )]
+        end: End,
+        /// Arm it although the machine runs on battery
+        #[arg(long)]
+        allow_battery: bool,
+        /// Reboot now (default: whoever restarts the system next starts the update)
+        #[arg(long)]
+        reboot: bool,
+        /// Enter the update boot by a soft-reboot, now
+        #[arg(long, conflicts_with = "reboot")]
+        soft_reboot: bool,
+    },
     /// Call off what is armed; of an update that has ended, acknowledge the result
     Cancel,
     /// Show what has become of it
@@ -282,6 +302,17 @@ pub enum Offline {
     /// Carry the plan out in the update boot (for the unit)
     #[command(hide = true)]
     Run,
+}
+
+/// What follows an update in a boot of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum End {
+    /// A reboot
+    Reboot,
+    /// The machine is powered off
+    Poweroff,
+    /// A start of user space alone, where the update allows it; else a reboot
+    SoftReboot,
 }
 
 /// What an update in a boot of its own is to do.

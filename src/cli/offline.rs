@@ -4,12 +4,14 @@ mod prepare;
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
-use super::args::Offline;
+use super::args::{End, Offline};
 use super::session::Session;
-use crate::offline::{self, Cancelled, Situation, Status, View};
+use crate::offline::arm::Wish;
+use crate::offline::systemd::{self, Job};
+use crate::offline::{self, Armed, Cancelled, EndAction, Situation, Status, View};
 use crate::sys::{Root, out};
 use crate::transaction::{self, is_held};
 
@@ -17,11 +19,71 @@ use crate::transaction::{self, is_held};
 pub(super) fn offline(session: &Session, action: Offline) -> Result<ExitCode> {
     match action {
         Offline::Prepare { strategy, update } => prepare::prepare(session, strategy, update),
+        Offline::Arm {
+            end,
+            allow_battery,
+            reboot,
+            soft_reboot,
+        } => {
+            let wish = Wish {
+                end: end.into(),
+                allow_battery,
+                soft: soft_reboot,
+            };
+            arm(session, &wish, reboot || soft_reboot)
+        }
         Offline::Cancel => cancel(session),
         Offline::Status { json, ack } => status(session, json, ack),
         Offline::Log => log(session),
         Offline::Run => run(session),
     }
+}
+
+impl From<End> for EndAction {
+    fn from(end: End) -> EndAction {
+        match end {
+            End::Reboot => EndAction::Reboot,
+            End::Poweroff => EndAction::Poweroff,
+            End::SoftReboot => EndAction::SoftReboot,
+        }
+    }
+}
+
+fn arm(session: &Session, wish: &Wish, at_once: bool) -> Result<ExitCode> {
+    let system = session.system_to_change()?;
+    transaction::not_inside_another()?;
+    let lock = system.lock()?;
+    let record = match offline::arm(&system, &lock, wish)? {
+        Armed::Already(record) => {
+            out::say(format_args!(
+                "The update is armed already, since {} UTC; `offline cancel` calls it off.",
+                record.armed.time
+            ));
+            record
+        }
+        Armed::Now(record) => {
+            out::say(
+                "The update is armed: the next restart carries it out. There is no login and no network meanwhile.",
+            );
+            out::say(
+                "`offline cancel` calls it off; systemd.unit=multi-user.target on the kernel command line skips it.",
+            );
+            record
+        }
+    };
+    drop(lock);
+    out::say(format_args!("After it: {}.", record.end.word()));
+    if at_once {
+        let job = if wish.soft {
+            Job::SoftReboot
+        } else {
+            Job::Reboot
+        };
+        let not_now = "the update is armed, but the system is not restarted now";
+        transaction::before_reboot(&system).context(not_now)?;
+        systemd::queue(&job).context(not_now)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn cancel(session: &Session) -> Result<ExitCode> {

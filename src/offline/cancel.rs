@@ -49,7 +49,11 @@ pub fn cancel(system: &System, lock: &WriteLock) -> Result<Cancelled> {
         ),
         Situation::Armed | Situation::NotDiverted | Situation::Incomplete => {
             close(&system.root, lock)?;
-            forget(&view)?;
+            if let (Some(directory), Some(record)) = (&view.directory, &view.standing.record) {
+                forget(directory)?;
+                let text = "The offline update was called off.";
+                journal::tell(Event::Cancelled, record, text);
+            }
             Ok(Cancelled::Update)
         }
         Situation::Ended => {
@@ -74,7 +78,7 @@ pub fn cancel(system: &System, lock: &WriteLock) -> Result<Cancelled> {
 }
 
 /// Removes the triggers of ours, then the marker. Whether there was a trigger.
-fn close(root: &Root, lock: &WriteLock) -> Result<bool> {
+pub(super) fn close(root: &Root, lock: &WriteLock) -> Result<bool> {
     let mut was_there = false;
     for place in PLACES {
         was_there |= trigger::remove(root, lock, place)
@@ -88,19 +92,11 @@ fn close(root: &Root, lock: &WriteLock) -> Result<bool> {
 }
 
 /// Removes what says that an update is armed.
-fn forget(view: &View) -> Result<()> {
-    let (Some(directory), Some(record)) = (&view.directory, &view.standing.record) else {
-        return Ok(());
-    };
+pub(super) fn forget(directory: &Directory) -> Result<()> {
     directory.remove_temporaries()?;
     directory.remove(MOTD)?;
     failpoint::hit("offline-motd-removed")?;
     directory.remove(state::FILE)?;
     failpoint::hit("offline-cancelled")?;
-    journal::tell(
-        Event::Cancelled,
-        record,
-        "The offline update was called off.",
-    );
     Ok(())
 }

@@ -16,25 +16,27 @@ use std::process::{self, ExitCode};
 use nix::fcntl::OFlag;
 
 use super::DIRECTORY;
+use super::systemd::TARGET;
+use super::words::UNIT;
 use crate::sys::fs::read_bounded;
 use crate::sys::out;
 use crate::sys::root::{self, KERNEL_LOG, NULL, Root};
 
-const NAME: &str = "transactional-update-generator";
+pub(super) const NAME: &str = "transactional-update-generator";
 
 /// Where triggers are; the first one that is there counts.
 const TRIGGER: &str = "system-update";
 /// The other one, for a root that is read-only. systemd has it since 254.
 const TRIGGER_IN_ETC: &str = "etc/system-update";
 
-const UNITS: &str = "usr/lib/systemd/system";
-const UNIT: &str = "transactional-update-offline.service";
-const TARGET: &str = "system-update.target";
+pub(super) const UNITS: &str = "usr/lib/systemd/system";
 const CLEANUP: &str = "system-update-cleanup.service";
 
-/// systemd's own generator is looked for here, as the first process does.
+/// Generators are looked for here, as the first process does.
 const GENERATORS: [&str; 4] = ["run", "etc", "usr/local/lib", "usr/lib"];
-const THEIRS: &str = "systemd/system-generators/systemd-system-update-generator";
+const DIRECTORY_OF_GENERATORS: &str = "systemd/system-generators";
+/// systemd's own one.
+pub(super) const THEIRS: &str = "systemd-system-update-generator";
 
 /// No file that is read is larger, in bytes.
 const LIMIT: u64 = 1 << 20;
@@ -156,9 +158,9 @@ fn trigger(root: &Root, log: &Log) -> Option<Trigger> {
     Some(Trigger { at, is_ours })
 }
 
-/// systemd's own generator.
-#[derive(Debug)]
-enum Theirs {
+/// A generator that makes a boot go to the update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Generator {
     Missing,
     /// The administrator wants no boot to be diverted.
     Masked,
@@ -175,7 +177,7 @@ struct Facts {
     overridden: Option<&'static str>,
     /// A unit without which the boot would end nowhere.
     missing: Option<&'static str>,
-    theirs: Theirs,
+    theirs: Generator,
     /// systemd's clean-up knows the trigger in /etc.
     cleans_etc: bool,
 }
@@ -190,29 +192,34 @@ impl Facts {
             missing: [TARGET, UNIT]
                 .into_iter()
                 .find(|name| !unit(name).is_file()),
-            theirs: theirs(root),
+            theirs: Generator::find(root, THEIRS),
             cleans_etc: mentions_etc(&unit(CLEANUP)),
         }
     }
 }
 
-/// systemd's own generator: the first file that the first process would run, or the mask that keeps it from running one.
-fn theirs(root: &Root) -> Theirs {
-    for dir in GENERATORS {
-        let path = root.join(dir).join(THEIRS);
-        let Ok(found) = path.metadata() else {
-            continue;
-        };
-        let kind = found.file_type();
-        if kind.is_char_device() || kind.is_block_device() || (kind.is_file() && found.len() == 0) {
-            return Theirs::Masked;
+impl Generator {
+    /// The one of this name: the first file that the first process would run, or the mask that keeps it from running one.
+    pub(super) fn find(root: &Root, name: &str) -> Generator {
+        for dir in GENERATORS {
+            let path = root.join(dir).join(DIRECTORY_OF_GENERATORS).join(name);
+            let Ok(found) = path.metadata() else {
+                continue;
+            };
+            let kind = found.file_type();
+            if kind.is_char_device()
+                || kind.is_block_device()
+                || (kind.is_file() && found.len() == 0)
+            {
+                return Generator::Masked;
+            }
+            if kind.is_file() && found.permissions().mode() & 0o111 != 0 {
+                let knows_etc = mentions_etc(&path);
+                return Generator::There { knows_etc };
+            }
         }
-        if kind.is_file() && found.permissions().mode() & 0o111 != 0 {
-            let knows_etc = mentions_etc(&path);
-            return Theirs::There { knows_etc };
-        }
+        Generator::Missing
     }
-    Theirs::Missing
 }
 
 /// Whether a file holds the path of the trigger in /etc. One that cannot be read does not: two links to one target are no harm, an
@@ -294,11 +301,13 @@ fn decide(facts: &Facts) -> Decision {
         return Decision::Nothing(Level::Error, text);
     }
     match facts.theirs {
-        Theirs::Masked => {
-            let text = format!("/{at} is there, but {THEIRS} is masked: no update in this boot");
+        Generator::Masked => {
+            let text = format!(
+                "/{at} is there, but {DIRECTORY_OF_GENERATORS}/{THEIRS} is masked: no update in this boot"
+            );
             Decision::Nothing(Level::Warning, text)
         }
-        Theirs::There { knows_etc } if knows_etc || at == TRIGGER => {
+        Generator::There { knows_etc } if knows_etc || at == TRIGGER => {
             let text = format!("/{at} is ours: systemd diverts the boot to {TARGET}");
             Decision::Nothing(Level::Info, text)
         }

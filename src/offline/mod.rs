@@ -5,15 +5,18 @@
 //!
 //! Invariant: no reboot loop. The trigger is removed before anything is begun, and only what removed it can begin.
 
+pub mod arm;
 pub mod base;
 pub mod cancel;
 pub mod claim;
 pub mod generator;
 pub mod journal;
+pub mod local;
 pub mod log;
 pub mod plan;
 pub mod power;
 pub mod prepare;
+pub mod reach;
 pub mod reconcile;
 pub mod record;
 pub mod run;
@@ -29,6 +32,7 @@ pub mod verify;
 pub mod view;
 pub mod words;
 
+pub use arm::{Armed, arm};
 pub use cancel::{Cancelled, cancel};
 pub use claim::{Claimed, Request};
 pub use plan::{Plan, PlanId};
