@@ -158,6 +158,6 @@ fn log(session: &Session) -> Result<ExitCode> {
 
 fn run(session: &Session) -> Result<ExitCode> {
     let system = session.system_to_change()?;
-    let status = offline::run::run(&system, session.command());
+    let status = offline::run::run(system, session.command());
     Ok(ExitCode::from(status))
 }

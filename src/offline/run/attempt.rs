@@ -12,12 +12,10 @@ use super::screen::Screen;
 use super::watch::Watch;
 use crate::offline::plan::Plan;
 use crate::offline::state::{Cause, Phase, Strategy, Tree};
-use crate::offline::{
-    Claimed, DIRECTORY, Directory, METADATA, PACKAGES, record, solution, trigger,
-};
+use crate::offline::{Claimed, Directory, record, solution, trigger};
 use crate::package::cached::Extent;
 use crate::package::{Action, Event, Failure, FailureKind, Task};
-use crate::sandbox::{Exit, Output, Shown};
+use crate::sandbox::{Exit, Output};
 use crate::snapshot::SnapshotId;
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
@@ -81,7 +79,7 @@ impl Attempt<'_> {
     fn new_snapshot(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
         note(Phase::Snapshot, None)?;
         let (system, lock) = (self.system, self.lock);
-        let open = Open::begin(system, lock, options(system))?;
+        let open = Open::begin(system, lock, options())?;
         let worked = self.in_new(&open, note);
         let sealed = match worked {
             Ok(()) => open
@@ -228,22 +226,14 @@ impl Log {
 }
 
 /// How the transaction of an update in a new snapshot is made.
-fn options(system: &System) -> Options {
-    let shown = |name: &str| {
-        let path = system.root.join(DIRECTORY).join(name);
-        Shown {
-            source: path.clone(),
-            path,
-            over_own: true,
-        }
-    };
+fn options() -> Options {
     Options {
         base: BasePolicy::Current,
         need: Need::PackageManager,
         drop_if_unchanged: false,
         description: Some("Offline update".into()),
         ignore_plugins: false,
-        read_only: vec![shown(METADATA), shown(PACKAGES)],
+        read_only: Vec::new(),
         tell_live: false,
         boot_files: BootFiles::default(),
         restart: Some(Restart::Reboot),

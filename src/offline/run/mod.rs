@@ -22,7 +22,8 @@ use super::journal::{self, Event};
 use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Strategy, Tree};
 use super::systemd::{self, Job, Manager};
 use super::trigger::{self, PLACES, Trigger};
-use super::{Directory, words};
+use super::{Directory, METADATA, PACKAGES, record, words};
+use crate::config::{Origin, Value};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, mount, out, root, signal, time};
 use crate::transaction::{self, System};
@@ -43,7 +44,7 @@ const LOCKED: Duration = Duration::from_secs(60);
 /// - 1 when nothing could be asked for and our trigger is gone;
 /// - 2 when this is no update boot. Nothing was done.
 #[must_use]
-pub fn run(system: &System, command: &str) -> u8 {
+pub fn run(mut system: System, command: &str) -> u8 {
     match systemd::is_update_starting() {
         Ok(true) => {}
         Ok(false) => {
@@ -60,7 +61,13 @@ pub fn run(system: &System, command: &str) -> u8 {
         }
     }
     signal::set_patience(PATIENCE);
-    match go(system, command) {
+    // the package manager keeps what it knows of the installed packages among its caches, so it has to write there
+    let caches = [METADATA, PACKAGES].map(|name| Value {
+        value: record::path().join(name),
+        origin: Origin::Default,
+    });
+    system.config.bind_dirs.extend(caches);
+    match go(&system, command) {
         Ok(status) => status,
         Err(e) => {
             out::error(format_args!("{e:#}"));
