@@ -140,15 +140,12 @@ struct Trigger {
 
 /// The trigger that counts.
 fn trigger(root: &Root, log: &Log) -> Option<Trigger> {
-    let is_there = |at: &&str| {
-        let path = root.join(at);
-        match path.symlink_metadata() {
-            Ok(_) => true,
-            Err(e) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&e.kind()) => false,
-            Err(e) => {
-                log.tell(Level::Warning, &format!("{}: {e}", path.display()));
-                false
-            }
+    let is_there = |at: &&str| match root.join(at).symlink_metadata() {
+        Ok(_) => true,
+        Err(e) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&e.kind()) => false,
+        Err(e) => {
+            log.tell(Level::Warning, &format!("/{at}: {e}"));
+            false
         }
     };
     let at = [TRIGGER, TRIGGER_IN_ETC].into_iter().find(is_there)?;

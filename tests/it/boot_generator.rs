@@ -220,6 +220,59 @@ fn beside_systemd_s_generator_there_is_one_default_target_in_whatever_order_they
 }
 
 #[test]
+fn whatever_happens_before_the_trigger_is_removed_the_second_boot_is_normal() {
+    let machine = machine(Variant::RwSqlite);
+    let program = "/usr/sbin/transactional-update";
+    let unit = "/etc/systemd/system/transactional-update-offline.service.d";
+    for (at, begin) in [
+        ("/system-update", "kill -KILL $$"),
+        ("/etc/system-update", "exit 3"),
+        ("/system-update", "exit 0"),
+        ("/etc/system-update", ""),
+    ] {
+        // after the first line, which says what runs it
+        let body = format!(
+            "#!/bin/bash\n[ \"$1\" = offline ] || exit 0\necho called >> /run/tu-test/out\n{begin}\n"
+        );
+        machine.prepare(&if begin.is_empty() {
+            format!("rm {program}; ln -s {OURS} {at}")
+        } else {
+            format!("cat > {program} <<'EOF'\n{body}EOF\nchmod 755 {program}; ln -s {OURS} {at}")
+        });
+        let ran = machine
+            .power_on_default("", "echo a normal boot")
+            .exits(REBOOT);
+        // who leaves it there and succeeds leaves the boot to the clean-up
+        let said = match begin {
+            "" => "",
+            "exit 0" => "called\nclean-up: system-update.target loaded inactive\n",
+            _ => "called\n",
+        };
+        told(&ran, said);
+        let look = format!("[ -L {at} ] || echo removed");
+        told(&normal_boot(&machine, &look), "removed\n");
+    }
+    // only our link goes
+    let program_again =
+        format!("printf '#!/bin/sh\\n[ \"$1\" != offline ]\\n' > {program}; chmod 755 {program}");
+    let arm = format!("ln -s {OURS} /system-update; ln -s {OURS}/ /etc/system-update");
+    machine.prepare(&format!(
+        "{program_again}; {arm}; mkdir /etc/sub; ln -s {OURS} /etc/sub/system-update"
+    ));
+    update_boot(&machine);
+    machine
+        .boot("readlink /etc/system-update /etc/sub/system-update; ls /system-update")
+        .exits(2)
+        .says(&format!("{OURS}/\n{OURS}\n"));
+    // without that line of the unit the machine would boot into the update for ever
+    machine.prepare(&format!(
+        "rm /etc/system-update; ln -s {OURS} /system-update; mkdir -p {unit}; printf '[Service]\\nExecStopPost=\\n' > {unit}/none.conf"
+    ));
+    update_boot(&machine);
+    update_boot(&machine);
+}
+
+#[test]
 fn it_is_installed_with_its_unit_linked_to_every_update_boot_and_systemd_finds_nothing_wrong() {
     let machine = Machine::new();
     machine.install();
