@@ -16,7 +16,7 @@ use super::reconcile::Situation;
 use super::state::{self, EndAction, Moment, Record, SCHEMA, State, Strategy};
 use super::systemd::Manager;
 use super::trigger::{self, Place, Trigger};
-use super::verify::{digest, same_base, verify};
+use super::verify::{same_base, sha256, verify};
 use super::view::View;
 use super::{Directory, base, local, power, reach, record, space, words};
 use crate::sys::lock::WriteLock;
@@ -151,7 +151,7 @@ fn check(system: &System, view: &View, wish: &Wish) -> Result<Checked> {
             record::path().join(plan::FILE).display()
         )
     })?;
-    let sha256 = digest(directory.fd(), Path::new(plan::FILE))?.sha256;
+    let sha256 = sha256(&bytes);
     same_base(&plan, &now)?;
     verify(&plan, directory.fd())?;
     is_local(root, &plan)?;
