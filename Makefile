@@ -16,6 +16,7 @@ unitdir  = $(prefix)/lib/systemd/system
 generators = $(prefix)/lib/systemd/system-generators
 tmpfiles = $(prefix)/lib/tmpfiles.d
 dracutmodule = $(prefix)/lib/dracut/modules.d/50transactional-update
+motd     = $(prefix)/lib/motd.d
 snapperplugins = $(prefix)/lib/snapper/plugins
 
 .PHONY: demo test bench proof man install install-system lint build deps root clean
@@ -82,6 +83,8 @@ install-system:
 	mkdir -p $(DESTDIR)$(unitdir)/system-update.target.wants
 	ln -sf ../$(PROGRAM)-offline.service $(DESTDIR)$(unitdir)/system-update.target.wants
 	install -D -m 755 -t $(DESTDIR)$(generators) $(BUILT)/$(PROGRAM)-generator
+	mkdir -p $(DESTDIR)$(motd)
+	ln -sf /var/lib/transactional-update/offline/motd $(DESTDIR)$(motd)/$(PROGRAM)-offline
 	install -D -m 755 -t $(DESTDIR)$(snapperplugins) snapper/50-etc
 	install -D -m 644 -t $(DESTDIR)$(tmpfiles) tmpfiles.d/*.conf
 	install -D -m 644 logrotate/$(PROGRAM) $(DESTDIR)$(sysconfdir)/logrotate.d/$(PROGRAM)

@@ -15,6 +15,7 @@ use super::step::Step;
 use super::{apply, migration, pkg, reboot, recover, register};
 use crate::activate;
 use crate::config::UpdateMethod;
+use crate::offline;
 use crate::package::Action;
 use crate::setup::Setup;
 use crate::sys::cmd::Argv;
@@ -146,7 +147,11 @@ impl Chain {
     pub(super) fn go(mut self, session: &Session) -> Result<ExitCode> {
         let system = session.system_to_change()?;
         transaction::not_inside_another()?;
-        if self.configured || self.is_empty() {
+        let is_automatic = self.configured || self.is_empty();
+        if !self.may_go(&system, is_automatic) {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if is_automatic {
             self.steps.push(configured(session, &system)?);
             self.steps.sort_by_key(Step::rank);
         }
@@ -187,6 +192,36 @@ impl Chain {
             reboot::reboot(session, &system)?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether it may be done while an update may be armed for a boot of its own. What nobody has asked for keeps still then, and a
+    /// person is told what becomes of the armed one.
+    fn may_go(&self, system: &System, is_automatic: bool) -> bool {
+        if !(is_automatic || self.changes() || self.apply) || !system.root.is_live() {
+            return true;
+        }
+        match offline::is_waiting(system) {
+            Ok(false) => true,
+            Ok(true) if is_automatic => {
+                out::say(
+                    "Nothing is done: an offline update is armed, and would not fit another system. `offline cancel` calls it off.",
+                );
+                false
+            }
+            Ok(true) => {
+                out::warn(
+                    "an offline update is armed; what is changed now makes it stale, so that it will not be carried out. \
+                     `offline cancel` calls it off",
+                );
+                true
+            }
+            Err(e) => {
+                out::warn(format_args!(
+                    "whether an offline update is armed is not known: {e:#}"
+                ));
+                true
+            }
+        }
     }
 
     /// What the transaction needs for all of its steps.

@@ -41,7 +41,7 @@ pub use record::Directory;
 pub use state::{Cause, EndAction, State, Strategy};
 pub use status::Status;
 pub use verify::{Stale, same_base, verify};
-pub use view::View;
+pub use view::{View, is_waiting};
 
 /// Everything about offline updates is kept here, below the root. The text of a trigger is this path, absolute.
 pub const DIRECTORY: &str = "var/lib/transactional-update/offline";

@@ -31,6 +31,15 @@ pub struct View {
     pub standing: Standing,
 }
 
+/// Whether an update is armed or is being carried out: the system should stay what the plan was made for.
+///
+/// # Errors
+/// As [`View::of`].
+pub fn is_waiting(system: &System) -> Result<bool> {
+    // most systems never had one
+    Ok(Directory::open(&system.root)?.is_some() && View::of(system)?.is_waiting())
+}
+
 impl View {
     /// Of the running system.
     ///
@@ -87,7 +96,7 @@ impl View {
         })
     }
 
-    /// Whether an update is armed or is being carried out: the system should stay what the plan was made for.
+    /// As [`is_waiting`].
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         use Situation::{Acknowledged, Armed, Ended, Incomplete, NotDiverted, Nothing, Underway};

@@ -45,6 +45,7 @@ mod root_log;
 mod root_manage;
 mod root_nextroot;
 mod root_nodes;
+mod root_offline_state;
 mod root_packages;
 mod root_plugins;
 mod root_reboot;
