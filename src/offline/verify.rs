@@ -195,7 +195,7 @@ pub(super) fn files(dir: BorrowedFd<'_>, place: &str) -> io::Result<Vec<Found>> 
 }
 
 /// Reads the file `rel` below `dir`; no link is followed.
-fn digest(dir: BorrowedFd<'_>, rel: &Path) -> io::Result<Content> {
+pub(super) fn digest(dir: BorrowedFd<'_>, rel: &Path) -> io::Result<Content> {
     let mut file: File = beneath::open_file(dir, rel)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 128 << 10];

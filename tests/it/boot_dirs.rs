@@ -1,6 +1,6 @@
 //! Real boots: the directories that packages own are there before anything needs them, and nothing about them stops a boot.
 
-use crate::fx::{ALL_VARIANTS, Machine, REBOOT, Ran, Variant, command};
+use crate::fx::{ALL_VARIANTS, Machine, REBOOT, Ran, Variant};
 
 /// What fx-vardirs owns, as `stat` shows it: all that it brings, sorted.
 const OWNED: &str = "\
@@ -29,15 +29,9 @@ const SAID: &str = "journalctl -b --no-pager -o cat -t create-dirs-from-rpmdb
     echo $(systemctl show -P ActiveState create-dirs-from-rpmdb.service) $(systemctl show -P ExecMainStatus create-dirs-from-rpmdb.service)";
 
 /// A machine with the programs and units, which lists the directories at the moment when systemd-tmpfiles-setup.service starts,
-/// without an order of its own. Its file system is no copy of another one: of several that are mounted at a time, each but the
-/// first gets a new identity at each boot, and what the helper remembers is for another system then.
+/// without an order of its own.
 fn machine(variant: Variant) -> Machine {
-    let machine = Machine::of(variant);
-    let own = command("btrfstune")
-        .args(["-f", "-m"])
-        .arg(machine.image())
-        .output();
-    Ran::new("btrfstune", own.unwrap()).succeeds();
+    let machine = Machine::of(variant).with_own_identity();
     machine.install();
     let probe = format!("[Service]\nExecStartPre=-/bin/sh -c \"{LIST} > /run/probe\"\n");
     machine.prepare(&format!(

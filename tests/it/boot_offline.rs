@@ -1,18 +1,206 @@
 //! Offline updates on machines that really boot into system-update.target.
 
-use crate::fx::{Machine, REBOOT, Variant};
+use std::time::Instant;
+
+use crate::fx::{Machine, REBOOT, Ran, Variant};
+
+/// What an upgrade from one repository to the other changes.
+const OLD: &str = "fx-base-1-1.noarch fx-down-2.0-1.noarch fx-etc-1.0-1.noarch fx-old-1.0-1.noarch fx-plug-1.0-1.noarch \n";
+const NEW: &str = "fx-base-1-1.noarch fx-down-1.0-1.noarch fx-etc-2.0-1.noarch fx-more-1.0-1.noarch fx-new-1.0-1.noarch \n";
+
+/// Prints what is installed, what runs, what boots next, and what is left of an update boot.
+const LOOK: &str = "rpm -qa 'fx-*' | sort | tr '\\n' ' '; echo; rpm -V fx-etc fx-base
+    echo runs $(findmnt -n -o FSROOT / | grep -o '[0-9]*/snapshot$'), next $(btrfs subvolume get-default / | grep -o '[0-9]*/snapshot$')
+    ls -d /system-update /etc/system-update /var/lib/transactional-update/offline/.transactional-update-armed 2>/dev/null
+    ls -d /.snapshots/*/snapshot/system-update 2>/dev/null
+    transactional-update offline status; echo status $?";
+
+/// A machine with programs and units, packages of the old repository, and the new one.
+fn machine(variant: Variant) -> Machine {
+    let machine = Machine::of(variant).with_own_identity();
+    machine.install();
+    machine.prepare("echo OFFLINE_FAILURE_PAUSE=0 > /etc/transactional-update.conf");
+    machine.use_repository("before", &["gpgcheck=0"]);
+    let packages = "fx-etc fx-old fx-plug fx-down";
+    if variant.is_read_write() {
+        machine
+            .boot(&format!("zypper -n install {packages}"))
+            .succeeds();
+    } else {
+        machine.tu(&format!("-n pkg install {packages}")).succeeds();
+    }
+    machine.use_repository("after", &["gpgcheck=0"]);
+    machine
+}
+
+/// The same, with an update prepared and armed.
+fn armed(variant: Variant, what: &str, how: &str) -> Machine {
+    let machine = machine(variant);
+    if what != "dup" {
+        machine.use_repository("small", &["gpgcheck=0"]);
+    }
+    arm(&machine, what, how).exits(REBOOT);
+    machine
+}
+
+fn arm(machine: &Machine, what: &str, how: &str) -> Ran {
+    let script = format!(
+        "transactional-update offline prepare {what} && transactional-update offline arm --reboot {how}; echo arm $?; sleep 30"
+    );
+    machine.power_on_default("", &script)
+}
+
+/// The boot that is diverted: the system asks for a reboot by itself.
+fn update(machine: &Machine) {
+    let begun = Instant::now();
+    let ran = machine.power_on_default("", "echo came here");
+    ran.exits(REBOOT).does_not_say("came here");
+    tell("update boot", begun);
+}
+
+/// The boot after it.
+fn look(machine: &Machine, more: &str) -> Ran {
+    let begun = Instant::now();
+    let ran = machine
+        .power_on_default("", &format!("{LOOK}; {more}"))
+        .exits(0);
+    tell("the next boot", begun);
+    ran
+}
+
+#[allow(clippy::print_stdout)] // nobody sees it unless it is asked for
+fn tell(what: &str, begun: Instant) {
+    println!("offline: {what} {:.2} s", begun.elapsed().as_secs_f32());
+}
+
+/// Asserts what [`LOOK`] prints up to the status, word by word.
+#[track_caller]
+fn shows(ran: &Ran, packages: &str, runs: u32, next: u32, status: &str) {
+    let wanted =
+        format!("{packages}runs {runs}/snapshot, next {next}/snapshot\nOffline update: {status}\n");
+    assert!(ran.stdout.starts_with(&wanted), "{wanted}\n{ran}");
+}
 
 #[test]
-fn a_trigger_leads_to_a_boot_in_which_the_script_of_a_test_does_not_run() {
-    let machine = Machine::of(Variant::RwSqlite);
-    machine.install();
-    machine.prepare("ln -s /nowhere /system-update");
+fn an_upgrade_in_a_new_snapshot_arrives_exactly_as_planned() {
+    let machine = armed(Variant::NestedSqlite, "dup", "");
+    update(&machine);
+    let ran = look(
+        &machine,
+        "journalctl -q --no-pager -b -1 -o cat MESSAGE_ID=f7fbde89e05b4edfa031e9e045ce1172; cat /var/lib/transactional-update/offline/motd",
+    );
+    shows(&ran, NEW, 3, 3, "applied");
+    ran.says("status 0").says("The offline update was applied.\nThe offline update was applied.\nSee `transactional-update offline status`");
+}
+
+#[test]
+fn an_upgrade_in_place_arrives_exactly_as_planned_and_leaves_a_way_back() {
+    let machine = armed(Variant::RwSqlite, "dup", "");
+    update(&machine);
+    let ran = look(
+        &machine,
+        "grep -o 'tu-[a-z-]*' /.snapshots/1/info.xml; btrfs property get /.snapshots/2/snapshot ro; transactional-update -q rollback 2; echo back $?",
+    );
+    shows(&ran, NEW, 1, 1, "applied");
+    ran.says("status 0")
+        .does_not_say("tu-in-place")
+        .says("ro=true\nback 0\n");
+    // of a system that is read-write a copy boots
+    let ran = look(&machine, "");
+    shows(&ran, OLD, 4, 4, "applied");
+}
+
+#[test]
+fn an_update_in_place_that_fails_is_reverted_and_the_half_changed_root_is_not_booted_again() {
+    let machine = armed(Variant::RwSqlite, "install fx-lib fx-badpre", "");
+    update(&machine);
+    let more = "transactional-update rollback 1; echo back $?; transactional-update -q run true; echo run $?; transactional-update list";
+    let ran = look(&machine, more);
+    shows(&ran, OLD, 2, 2, "reverted (install)");
+    let ran = ran.says("status 3").says("back 1").says("run 0");
+    ran.says("snapshot 1 was being updated in place and may be half changed");
+}
+
+#[test]
+fn an_update_in_a_new_snapshot_that_fails_leaves_the_system_as_it_was() {
+    let machine = armed(
+        Variant::NestedSqlite,
+        "install fx-lib fx-badpre",
+        "--end poweroff",
+    );
+    // what was asked for comes after a failure, too
     machine
         .power_on_default("", "echo came here")
-        .exits(REBOOT)
-        .does_not_say("came here");
-    machine
-        .power_on_default("", "echo came here; ls -l /system-update")
         .exits(0)
-        .says("came here");
+        .does_not_say("came here");
+    let ran = look(&machine, "ls /.snapshots");
+    shows(&ran, OLD, 2, 2, "failed (install)");
+    ran.says("status 3").says("1\n2\n");
+}
+
+/// Pulls the plug at each of these points and asserts that the machine comes back by itself, with the old packages or the new
+/// ones, and knows which.
+fn killed(variant: Variant, points: &[(&str, &str, &str)]) {
+    let armed = armed(variant, "dup", "");
+    for (point, packages, status) in points {
+        let machine = armed.copy();
+        machine.plug_pulled_at(point);
+        let mut ran = look_or_reboot(&machine);
+        if ran.is_none() {
+            ran = look_or_reboot(&machine);
+        }
+        let ran = ran.unwrap_or_else(|| panic!("{point}: two more update boots"));
+        let is = [*packages, &format!("Offline update: {status}\n")]
+            .iter()
+            .all(|text| ran.stdout.contains(*text));
+        assert!(is, "{point}: not {packages} and {status}\n{ran}");
+        let recovered = machine.boot("transactional-update recover && transactional-update recover && transactional-update -q run true").succeeds();
+        drop(recovered);
+    }
+}
+
+fn look_or_reboot(machine: &Machine) -> Option<Ran> {
+    let ran = machine.power_on_default("", LOOK);
+    (ran.code != REBOOT).then(|| ran.exits(0))
+}
+
+#[test]
+fn a_new_snapshot_is_whole_or_gone_wherever_the_plug_is_pulled() {
+    const INTERRUPTED: &str = "failed (interrupted)";
+    killed(
+        Variant::NestedSqlite,
+        &[
+            ("offline-claim-noted@1", OLD, INTERRUPTED),
+            ("offline-claimed@1", OLD, INTERRUPTED),
+            ("offline-phase-noted@1", OLD, INTERRUPTED),
+            ("created@1", OLD, INTERRUPTED),
+            ("ran@1", OLD, INTERRUPTED),
+            ("synced@1", OLD, INTERRUPTED),
+            ("offline-phase-noted@3", OLD, INTERRUPTED),
+            ("committed@1", NEW, "applied"),
+            ("offline-outcome@1", NEW, "applied"),
+            ("offline-ended@1", NEW, "applied"),
+        ],
+    );
+}
+
+#[test]
+fn a_root_that_is_changed_in_place_is_whole_or_what_it_was_wherever_the_plug_is_pulled() {
+    const INTERRUPTED: &str = "failed (interrupted)";
+    const REVERTED: &str = "reverted (interrupted)";
+    killed(
+        Variant::RwSqlite,
+        &[
+            ("offline-claimed@1", OLD, INTERRUPTED),
+            ("in-place-created@1", OLD, INTERRUPTED),
+            ("in-place-noted@1", OLD, INTERRUPTED),
+            ("in-place-protected@1", OLD, REVERTED),
+            ("in-place-ran@1", OLD, REVERTED),
+            ("in-place-synced@1", OLD, REVERTED),
+            ("offline-phase-noted@4", OLD, REVERTED),
+            ("in-place-published@1", NEW, "applied"),
+            ("in-place-kept@1", NEW, "applied"),
+            ("offline-outcome@1", NEW, "applied"),
+        ],
+    );
 }

@@ -102,22 +102,33 @@ impl Machine {
     fn from_template(args: &[&str]) -> Machine {
         require_root();
         let template = script("template.sh", args);
-        let dir = tempfile::Builder::new()
-            .prefix("tu-test.")
-            .tempdir_in(cache())
-            .unwrap();
+        let dir = scratch();
         let image = dir.path().join("disk.img");
-        let copied = command("cp")
-            .args(["--reflink=auto", "--sparse=always", &template])
-            .arg(&image)
-            .status();
-        assert!(copied.unwrap().success(), "copying {template}");
+        copy(Path::new(&template), &image);
         let binds = vec![
             format!("{PROGRAM}:{PROGRAM_INSIDE}"),
             format!("{TUKIT}:/run/tu/tukit"),
             format!("{CREATE_DIRS}:/run/tu/create-dirs-from-rpmdb"),
             format!("{}:/run/repos", repositories()),
         ];
+        Machine { dir, image, binds }
+    }
+
+    /// The same with a file system that is no copy of another one. Of several copies that are mounted at a time, each but the first
+    /// gets a new identity at each boot, and what was remembered of it is of another system then.
+    pub(crate) fn with_own_identity(self) -> Machine {
+        let mut own = command("btrfstune");
+        let own = own.args(["-f", "-m"]).arg(&self.image).output();
+        Ran::new("btrfstune", own.unwrap()).succeeds();
+        self
+    }
+
+    /// Another machine that is as this one is now.
+    pub(crate) fn copy(&self) -> Machine {
+        let dir = scratch();
+        let image = dir.path().join("disk.img");
+        copy(&self.image, &image);
+        let binds = self.binds.clone();
         Machine { dir, image, binds }
     }
 
@@ -190,6 +201,33 @@ impl Machine {
         let mut boot = self.booting(script);
         boot.env("FX_WORDS", words).env("FX_DEFAULT", "1");
         Ran::new(script, boot.output().unwrap())
+    }
+
+    /// Boots its default target and pulls the plug at this failpoint, wherever a program of ours gets there.
+    pub(crate) fn plug_pulled_at(&self, point: &str) {
+        let name = point.split('@').next().unwrap_or(point);
+        let words = format!(
+            "systemd.setenv=TU_FAILPOINTS={point}=touch:/run/tu-test/reached,{point}=wait:/run/never"
+        );
+        let mut boot = self.booting("echo came here");
+        boot.env("FX_WORDS", words).env("FX_DEFAULT", "1");
+        let mut boot = boot
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // boot.sh shows this directory of its own to the machine
+        let reached = cache().join(format!("tmp/tu-boot.{}/reached", boot.id()));
+        while !reached.exists() {
+            assert_eq!(
+                boot.try_wait().unwrap(),
+                None,
+                "the boot ended without {name}"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        boot.kill().unwrap();
+        boot.wait().unwrap();
     }
 
     fn booting(&self, script: &str) -> Command {
@@ -436,6 +474,25 @@ pub(crate) fn failpoints() -> Vec<String> {
 #[allow(clippy::disallowed_methods)] // tests start programs as a person does
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     Command::new(program)
+}
+
+/// A directory for a machine.
+fn scratch() -> tempfile::TempDir {
+    tempfile::Builder::new()
+        .prefix("tu-test.")
+        .tempdir_in(cache())
+        .unwrap()
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut copy = command("cp");
+    copy.args(["--reflink=auto", "--sparse=always"])
+        .args([from, to]);
+    assert!(
+        copy.status().unwrap().success(),
+        "copying {}",
+        from.display()
+    );
 }
 
 pub(crate) fn require_root() {
