@@ -46,6 +46,7 @@ mod root_manage;
 mod root_nextroot;
 mod root_nodes;
 mod root_offline_state;
+mod root_offline_prepare;
 mod root_packages;
 mod root_plugins;
 mod root_reboot;
