@@ -49,7 +49,8 @@ fn of(system: &System, subvolume: &Subvolume) -> Result<Base> {
     Ok(Base {
         subvolume: subvolume.id,
         uuid: subvolume.uuid.to_string(),
-        rpmdb: serde_json::to_string(&database.fingerprint()?)?,
+        // which file system it is on is told by the UUID
+        rpmdb: serde_json::to_string(&database.fingerprint()?.on_any_filesystem())?,
         // what is mounted read-only can be written elsewhere, as /etc is
         generation: subvolume.read_only.then_some(subvolume.generation),
     })

@@ -22,8 +22,9 @@ use super::base;
 use super::plan::{self, Base, Plan, PlanId, SCHEMA};
 use super::record::{self, Directory};
 use super::solution::{Changes, of_command};
-use super::state::{State, Strategy};
+use super::state::Strategy;
 use super::verify::{INSTALLED, files, hex};
+use super::view::View;
 use super::{METADATA, PACKAGES};
 use crate::package::cached::{self, Caches, Extent};
 use crate::package::{Action, Event, Request, Success};
@@ -57,18 +58,22 @@ pub struct Prepared {
 /// Whatever stands in the way; once the earlier plan is gone, no plan is left.
 pub fn prepare(
     system: &System,
-    _lock: &WriteLock,
+    lock: &WriteLock,
     wish: &Wish<'_>,
     take: &mut dyn FnMut(&Event),
 ) -> Result<Prepared> {
     not_inside_another()?;
-    if !system.root.is_live() {
-        bail!("an offline update is prepared by the system that it is for; leave --root out");
+    let mut view = View::of(system)?;
+    view.settle(lock)?;
+    if view.is_waiting() {
+        bail!(
+            "an update is armed or has not ended; `offline status` shows where it stands, and `offline cancel` calls it off"
+        );
     }
     let command = cached::command(wish.request)?;
     let (base, suits) = base::running(system)?;
     let directory = Directory::make(&system.root)?;
-    not_underway(&directory)?;
+    view.acknowledge(lock)?;
     clear(&directory)?;
     let job = Job {
         system,
@@ -88,20 +93,6 @@ pub fn prepare(
         ))),
         (Ok(_), Err(clearing)) => Err(clearing),
         (made, Ok(())) => made,
-    }
-}
-
-fn not_underway(directory: &Directory) -> Result<()> {
-    match directory.record()?.map(|record| record.state) {
-        Some(State::Armed) => {
-            bail!(
-                "an update is armed; `offline cancel` takes that back, then another can be prepared"
-            )
-        }
-        Some(State::Started) => bail!(
-            "an update is being carried out, or was cut off; `offline status` tells which, and what to do"
-        ),
-        _ => Ok(()),
     }
 }
 

@@ -37,6 +37,25 @@ pub enum Fingerprint {
     },
 }
 
+impl Fingerprint {
+    /// The same without the file system that the database is on, for who knows that otherwise: btrfs calls a file system by
+    /// another name at each mount while a copy of it is mounted, too (`temp_fsid`, since Linux 6.7).
+    #[must_use]
+    pub fn on_any_filesystem(mut self) -> Fingerprint {
+        match &mut self {
+            Fingerprint::Ndb { .. } => {}
+            Fingerprint::Sqlite { file, wal, .. } => {
+                file.filesystem = 0;
+                if let Some(wal) = wal {
+                    wal.filesystem = 0;
+                }
+            }
+            Fingerprint::Other { file } => file.filesystem = 0,
+        }
+        self
+    }
+}
+
 /// What the file system says of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
@@ -102,6 +121,30 @@ mod tests {
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
         assert_eq!(hex(&[0, 0x0f, 0xa0]), "000fa0");
+    }
+
+    #[test]
+    fn a_fingerprint_may_leave_out_the_file_system_and_nothing_else() {
+        let stamp = |filesystem| FileStamp {
+            filesystem,
+            inode: 2,
+            size: 3,
+            mtime: 4,
+            ctime: 5,
+        };
+        let sqlite = |filesystem, change_counter| Fingerprint::Sqlite {
+            file: stamp(filesystem),
+            change_counter,
+            wal: Some(stamp(filesystem)),
+        };
+        let any = Fingerprint::on_any_filesystem;
+        assert_eq!(any(sqlite(7, 1)), any(sqlite(8, 1)));
+        assert_ne!(any(sqlite(7, 1)), any(sqlite(7, 2)));
+        let other = |filesystem| Fingerprint::Other {
+            file: stamp(filesystem),
+        };
+        assert_eq!(any(other(7)), any(other(8)));
+        assert_eq!(any(other(0)), other(0));
     }
 
     #[test]
