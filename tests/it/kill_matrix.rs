@@ -272,6 +272,27 @@ fn directories() -> [Scenario; 2] {
     })
 }
 
+/// What prepares an update for a boot of its own: no plan, or all that it speaks of.
+const PREPARED: &[Scenario] = &[
+    Scenario::new(
+        "offline prepare",
+        "rm -rf /var/lib/transactional-update/offline",
+        "transactional-update offline prepare install fx-lib",
+    )
+    .look(PLANNED)
+    .after("transactional-update offline prepare install fx-lib"),
+    Scenario::new(
+        "offline prepare in place of another plan",
+        "transactional-update -q offline prepare install fx-etc",
+        "transactional-update offline prepare install fx-lib",
+    )
+    .look(PLANNED)
+    .after("transactional-update offline prepare install fx-lib")
+    .between(Between::UntilAfter),
+];
+const PLANNED: &str = r#"cd /var/lib/transactional-update/offline 2>/dev/null && [ -e plan.json ] || return 0
+    grep -E '"(file|sha256)"' plan.json | cut -d'"' -f4 | paste - - | while read -r f s; do echo "$s  packages/$f" | sha256sum -c; done"#;
+
 const ENTRY: &str = "state; whole";
 
 /// Where entries on the ESP decide what boots.
@@ -365,6 +386,10 @@ fn directories_of_packages() -> Bench {
     Bench::new(machine, &directories())
 }
 
+fn prepared() -> Bench {
+    Bench::new(Machine::of(Variant::RoSqlite), PREPARED)
+}
+
 pub(crate) fn bls() -> Bench {
     bls_of(Variant::RoSqlite, &entries())
 }
@@ -396,6 +421,7 @@ pub(crate) const BENCHES: &[fn() -> Bench] = &[
     nested,
     merges,
     directories_of_packages,
+    prepared,
     bls,
     bls_read_write,
 ];
@@ -469,6 +495,11 @@ fn a_merge_of_etc_that_is_stopped_anywhere_comes_to_the_same_when_it_is_done_aga
 #[test]
 fn directories_of_packages_are_whole_or_missing_wherever_making_them_is_stopped() {
     directories_of_packages().holds("matrix");
+}
+
+#[test]
+fn a_plan_for_an_update_offline_is_whole_or_not_there_wherever_making_it_is_stopped() {
+    prepared().holds("matrix");
 }
 
 #[test]
