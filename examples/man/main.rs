@@ -72,6 +72,10 @@ pub(crate) fn program_page() -> String {
         page.command(sub, "");
     }
     page.item("-h, --help", "Each command prints its help with this.");
+    page.section("Offline updates");
+    for paragraph in OFFLINE {
+        page.text(paragraph);
+    }
     page.section("Options")
         .text("They stand anywhere in the line, but what follows pkg, migration, register and run belongs to those.");
     page.options(&command);
@@ -135,6 +139,19 @@ const DESCRIPTION: &[&str] = &[
      kernel, initrd and entry there, and the update counts only when the default entry was shown to boot it and all of it is on disk. \
      Otherwise what booted before boots next, and where the ESP is full, the bytes that are missing are named. A switch that was cut off is \
      completed or undone by the next boot or command; until then status says that the default is not known to be bootable.",
+];
+
+const OFFLINE: &[&str] = &[
+    "offline prepare reads the repositories, finds out what the update installs and removes, downloads it and checks it. It works with caches \
+     of its own below /var/lib/transactional-update/offline and changes nothing of the running system but the log and the notes of the \
+     package manager. It asks nothing, agrees to licences of products, and imports no key: signatures are checked with the keys that \
+     the system trusts already. What the package manager accepts is accepted, so that a repository with gpgcheck=0 needs no signature; \
+     each package has to fit its own digests, and its signature when the key is known. Package files and options that could change what is \
+     trusted are refused. An enabled repository that cannot be read fails it. What it leaves is a plan, and an earlier plan is \
+     gone; while an update is armed or carried out, it refuses. With nothing to do it leaves no plan, and succeeds.",
+    "A plan is for the system that it was made in: when packages were installed or removed since, or another snapshot runs or boots next, it is \
+     stale and has to be prepared again. The update boot has no network. It carries the plan out exactly, with the \
+     packages that were checked, or changes nothing.",
 ];
 
 const EXIT: &[(&str, &str)] = &[
@@ -212,6 +229,10 @@ const UNITS: &[(&str, &str)] = &[
 
 const FILES: &[(&str, &str)] = &[
     (
+        "/var/lib/transactional-update/offline",
+        "The offline update: plan.json with what it will do, packages and metadata, what it works with, and what has become of it.",
+    ),
+    (
         "/etc/transactional-update.conf, /etc/tukit.conf",
         "The configuration, see transactional-update.conf(5) and tukit.conf(5).",
     ),
@@ -254,6 +275,10 @@ const FILES: &[(&str, &str)] = &[
 ];
 
 const EXAMPLES: &[(&str, &str)] = &[
+    (
+        "transactional-update offline prepare dup",
+        "Find out and download what the upgrade changes, for an update boot.",
+    ),
     (
         "transactional-update dup",
         "Upgrades everything, without questions.",
