@@ -1,6 +1,9 @@
 //! The running system, as a plan describes it.
 
-use anyhow::{Context, Result, anyhow, bail};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 use super::plan::Base;
 use super::state::Strategy;
@@ -44,8 +47,7 @@ fn booted(inventory: &Inventory) -> Result<&Snapshot> {
 }
 
 fn of(system: &System, subvolume: &Subvolume) -> Result<Base> {
-    let database = Database::open(&system.root, &OpenOptions::default())?
-        .context("the system has no RPM database")?;
+    let database = database(system)?;
     Ok(Base {
         subvolume: subvolume.id,
         uuid: subvolume.uuid.to_string(),
@@ -54,6 +56,37 @@ fn of(system: &System, subvolume: &Subvolume) -> Result<Base> {
         // what is mounted read-only can be written elsewhere, as /etc is
         generation: subvolume.read_only.then_some(subvolume.generation),
     })
+}
+
+/// Whether an update of the running system can be carried out so, where `suits` is what suits it.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) fn allows(system: &System, strategy: Strategy, suits: Strategy) -> Result<()> {
+    if strategy == Strategy::NewSnapshot {
+        return Ok(());
+    }
+    if suits == Strategy::NewSnapshot {
+        bail!("the root is read-only, so it cannot be updated in place; leave --strategy out");
+    }
+    let database = database(system)?;
+    let device = |path: &Path| {
+        let stat = std::fs::metadata(path).doing(|| format!("looking at {}", path.display()))?;
+        Ok::<_, Error>(stat.dev())
+    };
+    // each subvolume is a device of its own
+    if device(database.path())? != device(system.root.path())? {
+        bail!(
+            "the RPM database ({}) is not in the subvolume of the root, and going back would not take it along; choose \
+             --strategy new-snapshot",
+            database.path().display()
+        );
+    }
+    Ok(())
+}
+
+fn database(system: &System) -> Result<Database> {
+    Database::open(&system.root, &OpenOptions::default())?.context("the system has no RPM database")
 }
 
 /// A root that cannot be written is not changed in place.

@@ -72,6 +72,8 @@ pub fn prepare(
     }
     let command = cached::command(wish.request)?;
     let (base, suits) = base::running(system)?;
+    let strategy = wish.strategy.unwrap_or(suits);
+    base::allows(system, strategy, suits)?;
     let directory = Directory::make(&system.root)?;
     view.acknowledge(lock)?;
     clear(&directory)?;
@@ -80,7 +82,7 @@ pub fn prepare(
         directory: &directory,
         command,
         action: wish.request.action,
-        strategy: wish.strategy.unwrap_or(suits),
+        strategy,
         base,
     };
     let made = job.make(take);

@@ -24,6 +24,8 @@ fn between(variant: Variant) -> Machine {
         .tu("-q -n pkg install fx-etc fx-old fx-plug fx-down")
         .succeeds();
     machine.use_repository("after", &["gpgcheck=0"]);
+    // as on openSUSE: refreshed at each call that is not told otherwise
+    machine.prepare("sed -i s/autorefresh=0/autorefresh=1/ /etc/zypp/repos.d/after.repo");
     machine
 }
 
@@ -200,6 +202,10 @@ fn a_read_only_system_is_another_when_its_snapshot_was_changed_and_not_when_one_
         .succeeds();
     let again = prepare(&machine, "install fx-etc");
     assert_eq!(same_base(&first, &again.base), Ok(()));
+    machine
+        .tu("offline prepare --strategy in-place install fx-etc")
+        .exits(1)
+        .says("the root is read-only");
     machine.prepare("touch /usr/new");
     let changed = prepare(&machine, "install fx-etc");
     let stale = same_base(&again, &changed.base).unwrap_err();
@@ -326,6 +332,13 @@ fn nothing_to_do_makes_no_plan_and_what_cannot_be_prepared_keeps_the_last_one() 
         "--strategy new-snapshot install --no-recommends fx-more",
     );
     assert_eq!(other.strategy, Strategy::NewSnapshot);
+    machine
+        .boot(
+            "mkdir /var/lib/rpm-copy; cp -a /usr/lib/sysimage/rpm/. /var/lib/rpm-copy/; mount --bind /var/lib/rpm-copy /usr/lib/sysimage/rpm
+             transactional-update offline prepare dup",
+        )
+        .exits(1)
+        .says("is not in the subvolume of the root");
     // what boots next is another system than the one that it would be for
     machine
         .boot(
