@@ -112,6 +112,8 @@ fn is_good(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const GOOD: &str = "\
@@ -189,5 +191,21 @@ mod tests {
         );
         assert_eq!(identities(text, 2), None);
         assert_eq!(identities("a\tb\n", 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_rpm_prints_is_read_without_harm_and_no_file_is_good_without_a_digest(
+            lines in prop::collection::vec("(/a:|/b:|    [A-Z a-z]{0,6}: ?(OK|BAD|NOKEY|x)?|    MD5 digest: OK|.{0,8})", 0..8)
+        ) {
+            let text = lines.join("\n");
+            let files = ["/a", "/b"].map(PathBuf::from);
+            if let Some(found) = complaints(&text, &files) {
+                prop_assert_eq!(found.len(), 2);
+                let good = found.iter().filter(|f| f.is_none()).count();
+                prop_assert!(good <= text.matches(" digest: OK").count());
+            }
+            prop_assert!(identities(&text, 2).is_none_or(|found| found.len() == 2));
+        }
     }
 }
