@@ -292,9 +292,9 @@ fn a_trigger_of_another_program_is_named_and_left_alone() {
         .says("belongs to another program");
     machine.prepare("rmdir /etc/system-update");
     // both programs are armed
-    machine.prepare(&format!(
-        "rm /system-update; transactional-update -q offline arm; mv /system-update /etc; ln -s /other /system-update"
-    ));
+    machine.prepare(
+        "rm /system-update; transactional-update -q offline arm; mv /system-update /etc; ln -s /other /system-update",
+    );
     machine.tu("offline status").exits(2).says("\"/other\"");
     machine.tu("offline cancel").succeeds();
     machine
