@@ -74,3 +74,36 @@ pub(crate) const LIST: &[(&str, &str)] = &[
         "Why it cannot be understood; only there when it cannot.",
     ),
 ];
+
+/// The answer of `offline status`.
+pub(crate) const OFFLINE: &[(&str, &str)] = &[
+    ("schema", "As above."),
+    (
+        "situation",
+        "none; incomplete (arming was cut off); armed; not-diverted (armed, but this boot was not the one); started; applied; reverted; failed; \
+         acknowledged.",
+    ),
+    (
+        "state",
+        "What is noted of it, or null: plan, cause, phase, strategy, end, trigger, armed, started, tree, finished. cause is why it was not applied: \
+         interrupted, not-run, stale, install, power, space, cannot-remove-trigger, foreign-trigger, unsafe-directory, stalled, shutdown, \
+         unknown-root.",
+    ),
+    (
+        "result",
+        "Details of the end, or null: cause, text, packages, not_reverted, subvolumes, times, boot_id, log.",
+    ),
+    (
+        "foreign",
+        "Sentences on what is where triggers are and belongs to another program.",
+    ),
+    (
+        "leftover",
+        "Paths of triggers that belong to no armed update.",
+    ),
+    (
+        "running, default",
+        "Ids of the subvolume that runs and of the default one; null where that is not known.",
+    ),
+    ("next", "A sentence on what can be done, or null."),
+];

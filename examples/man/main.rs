@@ -83,6 +83,7 @@ pub(crate) fn program_page() -> String {
     page.table(EXIT);
     page.section("JSON of status").table(json::STATUS);
     page.section("JSON of list").table(json::LIST);
+    page.section("JSON of offline status").table(json::OFFLINE);
     page.section("Environment");
     page.table(ENVIRONMENT);
     page.section("Units");
@@ -152,6 +153,16 @@ const OFFLINE: &[&str] = &[
     "A plan is for the system that it was made in: when packages were installed or removed since, or another snapshot runs or boots next, it is \
      stale and has to be prepared again. The update boot has no network. It carries the plan out exactly, with the \
      packages that were checked, or changes nothing.",
+    "offline arm lets the next boot carry the plan out: it makes the link /system-update, or /etc/system-update where the root is read-only, which \
+     systemd.offline-updates(7) describes. It refuses, and changes nothing, when another program has armed an update, when another \
+     snapshot boots next or fstab pins the root, when the plan is stale or a package is missing or damaged, when its directory is on a network or is \
+     mounted on demand, on battery, without enough room, and when a unit or generator that is needed is missing or masked. Without --reboot \
+     or --soft-reboot whoever restarts the system next starts the update. In it there is no login and no network; \
+     systemd.unit=multi-user.target on the kernel command line skips it, and it stays armed. While it is armed, commands without a \
+     person (auto, and none at all) do nothing; other changes go on with a warning, since they make the plan stale.",
+    "offline status tells what has become of it, also when the update boot was cut off at any point: what boots and what was noted decide. A result is \
+     shown at login until offline status --ack, offline cancel or the next offline prepare. The journal has a record of each event with the fields \
+     TU_PLAN_ID, TU_STRATEGY and TU_CAUSE, by which offline log finds the boots.",
 ];
 
 const EXIT: &[(&str, &str)] = &[
@@ -160,6 +171,14 @@ const EXIT: &[(&str, &str)] = &[
         "1",
         "It failed, and nothing was changed; where only an apply or reboot behind it failed, what it did before stays. Also when the \
          command line was not understood.",
+    ),
+    (
+        "2",
+        "offline arm: the command line was not understood. offline status: an update is armed or has begun.",
+    ),
+    (
+        "3",
+        "offline status: the last update was not applied, and nobody has acknowledged that.",
     ),
     (
         "other",
@@ -233,6 +252,10 @@ const FILES: &[(&str, &str)] = &[
         "The offline update: plan.json with what it will do, packages and metadata, what it works with, and what has become of it.",
     ),
     (
+        "/usr/lib/motd.d/transactional-update-offline",
+        "A link to what is shown at login about an offline update.",
+    ),
+    (
         "/etc/transactional-update.conf, /etc/tukit.conf",
         "The configuration, see transactional-update.conf(5) and tukit.conf(5).",
     ),
@@ -298,6 +321,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "transactional-update --drop-if-no-change run sed -i s/a/b/ /etc/foo.conf",
         "Edits a file of the next system.",
+    ),
+    (
+        "transactional-update offline arm --reboot",
+        "Reboots into the update that was prepared, and back.",
     ),
     (
         "transactional-update discard",

@@ -293,6 +293,28 @@ const PREPARED: &[Scenario] = &[
 const PLANNED: &str = r#"cd /var/lib/transactional-update/offline 2>/dev/null && [ -e plan.json ] || return 0
     grep -E '"(file|sha256)"' plan.json | cut -d'"' -f4 | paste - - | while read -r f s; do echo "$s  packages/$f" | sha256sum -c; done"#;
 
+/// What arms a plan and calls it off: each step is whole.
+const ARMED: &[Scenario] = &[
+    Scenario::new(
+        "offline arm",
+        "transactional-update -q offline cancel",
+        "transactional-update offline arm",
+    )
+    .look(ARMING)
+    .after("transactional-update offline arm")
+    .between(Between::UntilAfter),
+    Scenario::new(
+        "offline cancel",
+        "transactional-update -q offline arm",
+        "transactional-update offline cancel",
+    )
+    .look(ARMING)
+    .after("transactional-update offline cancel")
+    .between(Between::UntilAfter),
+];
+const ARMING: &str = "readlink /system-update
+    cd /var/lib/transactional-update/offline && ls -A | grep -x 'state.json\\|motd\\|.transactional-update-armed'";
+
 const ENTRY: &str = "state; whole";
 
 /// Where entries on the ESP decide what boots.
@@ -390,6 +412,13 @@ fn prepared() -> Bench {
     Bench::new(Machine::of(Variant::RoSqlite), PREPARED)
 }
 
+fn armed() -> Bench {
+    let machine = Machine::of(Variant::RwSqlite);
+    machine.install();
+    machine.tu("offline prepare install fx-lib").succeeds();
+    Bench::new(machine, ARMED)
+}
+
 pub(crate) fn bls() -> Bench {
     bls_of(Variant::RoSqlite, &entries())
 }
@@ -422,6 +451,7 @@ pub(crate) const BENCHES: &[fn() -> Bench] = &[
     merges,
     directories_of_packages,
     prepared,
+    armed,
     bls,
     bls_read_write,
 ];
@@ -500,6 +530,11 @@ fn directories_of_packages_are_whole_or_missing_wherever_making_them_is_stopped(
 #[test]
 fn a_plan_for_an_update_offline_is_whole_or_not_there_wherever_making_it_is_stopped() {
     prepared().holds("matrix");
+}
+
+#[test]
+fn an_update_offline_is_armed_or_called_off_by_the_next_call_wherever_one_is_stopped() {
+    armed().holds("matrix");
 }
 
 #[test]
