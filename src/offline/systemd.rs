@@ -56,6 +56,26 @@ impl Manager {
         }
     }
 
+    /// Whether the usual services were started already in this run of user space, so that an update boot in it is none: what was
+    /// armed before an earlier boot that was not diverted cannot tell that by where it was armed. `false` where it does not answer.
+    #[must_use]
+    pub fn was_up(&self) -> bool {
+        let property = "--property=ActiveEnterTimestampMonotonic";
+        let argv = Argv::new([SYSTEMCTL, "show", property, "--value", "basic.target"]);
+        match Tool::new(argv, LIMIT).run() {
+            Ok(done) if done.code == 0 => {
+                self.is_of_this_run(&String::from_utf8_lossy(&done.stdout))
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    /// Whether a time in µs, 0 for never, is one since user space was started: a soft-reboot may keep those of before.
+    fn is_of_this_run(&self, time: &str) -> bool {
+        let time: u64 = time.trim().parse().unwrap_or(0);
+        time > 0 && self.timestamp.is_none_or(|start| time >= start)
+    }
+
     fn parse(text: &str) -> Manager {
         let value = |key: &str| {
             let mut lines = text.lines();
@@ -244,6 +264,16 @@ mod tests {
         };
         assert!(since(Some(254)).is_254());
         assert!(!since(Some(253)).is_254() && !since(None).is_254());
+    }
+
+    #[test]
+    fn what_was_up_before_user_space_was_started_anew_does_not_count() {
+        let since = Manager::parse("UserspaceTimestampMonotonic=1000\n");
+        assert!(since.is_of_this_run("1001\n"));
+        assert!(Manager::default().is_of_this_run("1001"));
+        for never in ["0\n", "", "999\n", "x"] {
+            assert!(!since.is_of_this_run(never), "{never}");
+        }
     }
 
     #[test]

@@ -651,3 +651,26 @@ fn arming_can_ask_for_the_reboot_and_a_soft_reboot_at_the_end_where_systemd_know
         .succeeds()
         .says("\"end\": \"soft-reboot\"");
 }
+
+/// The script's unit goes with all others when another target is isolated; it must not ask for anything then.
+const ISOLATE: &str = "mkdir /run/systemd/system/tu-test.service.d
+     printf '[Service]\\nExecStopPost=\\n' > /run/systemd/system/tu-test.service.d/quiet.conf; systemctl daemon-reload
+     systemctl --no-block isolate system-update.target; sleep 60";
+
+#[test]
+fn a_system_that_is_up_is_not_updated_also_when_it_was_armed_in_an_earlier_boot() {
+    let machine = prepared(Variant::RwSqlite);
+    machine
+        .power_on(&format!(
+            "{EDIT} transactional-update offline arm; edit \"$later\"; {ISOLATE}"
+        ))
+        .exits(REBOOT)
+        .says("entered from the running system");
+    machine
+        .boot(&format!(
+            "rpm -q fx-etc; readlink /system-update; cat {STATE}/state.json"
+        ))
+        .says(&format!("fx-etc-1.0-1.noarch\n{STATE}\n"))
+        .says("\"live_redirects\": 1")
+        .says("\"state\": \"armed\"");
+}

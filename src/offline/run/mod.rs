@@ -117,16 +117,17 @@ struct Boot<'s> {
 
 impl Boot<'_> {
     fn go(&self, directory: &Directory, mut record: Record) -> Result<u8> {
+        let manager = Manager::ask();
         let now = Moment {
             time: time::utc(SystemTime::now()),
-            userspace: Manager::ask().userspace(),
+            userspace: manager.userspace(),
         };
         let end = record.end;
         if record.state == State::Started {
             // cut off before the trigger was gone, so before anything was changed
             return self.not_again(directory, record, Cause::Interrupted, end);
         }
-        if record.armed.userspace.is_same(&now.userspace) {
+        if record.armed.userspace.is_same(&now.userspace) || manager.was_up() {
             if record.live_redirects > 0 {
                 return self.not_again(directory, record, Cause::NotRun, EndAction::Reboot);
             }
