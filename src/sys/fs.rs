@@ -64,8 +64,10 @@ pub fn replace_some_time(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = tempfile::Builder::new()
         .prefix(&format!(".{name}."))
         .suffix(TEMPORARY)
-        .permissions(fs::Permissions::from_mode(0o644))
         .tempfile_in(dir)?;
+    // whatever the umask is
+    file.as_file()
+        .set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     failpoint::hit("replace-written")?;
@@ -195,6 +197,22 @@ mod tests {
         replace(&path, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_is_written_is_readable_for_everybody_whatever_the_umask_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // of this thread alone
+                nix::sched::unshare(nix::sched::CloneFlags::CLONE_FS).unwrap();
+                nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+                replace(&path, b"text").unwrap();
+            });
+        });
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o644);
     }
 
     #[test]
