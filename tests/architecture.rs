@@ -40,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "transaction",
             "manage",
             "snapshot",
+            "sandbox",
             "package",
             "rpmdb",
             "config",

@@ -72,25 +72,13 @@ impl Request<'_> {
     /// # Errors
     /// When one of them fails; nothing of the system was changed.
     pub fn claim(self, started: Moment) -> Result<Claimed, ClaimError> {
-        let mut record = self.record;
+        let mut record = self.record.clone();
         record.state = State::Started;
         record.phase = Some(Phase::Begin);
         record.cause = None;
         record.started = Some(started);
         let outcome = begun(&record);
-        let note = |write: Result<(), StateError>, point| {
-            write
-                .and_then(|()| Ok(failpoint::hit(point).doing(|| "going on".into())?))
-                .map_err(ClaimError::State)
-        };
-        note(
-            self.directory.write_record(&record),
-            "offline-claim-started",
-        )?;
-        note(
-            self.directory.write_outcome(&outcome),
-            "offline-claim-noted",
-        )?;
+        self.note(&record, &outcome).map_err(ClaimError::State)?;
         for place in PLACES {
             trigger::remove(self.root, self.lock, place)
                 .map_err(ClaimError::CannotRemoveTrigger)?;
@@ -98,8 +86,17 @@ impl Request<'_> {
         self.directory
             .remove(MARKER)
             .map_err(ClaimError::CannotRemoveMarker)?;
-        note(Ok(()), "offline-claimed")?;
+        let claimed = failpoint::hit("offline-claimed").doing(|| "beginning".into());
+        claimed.map_err(|e| ClaimError::State(e.into()))?;
         Ok(Claimed { record, outcome })
+    }
+
+    fn note(&self, record: &Record, outcome: &Outcome) -> Result<(), StateError> {
+        let going_on = || "beginning".to_owned();
+        self.directory.write_record(record)?;
+        failpoint::hit("offline-claim-started").doing(going_on)?;
+        self.directory.write_outcome(outcome)?;
+        Ok(failpoint::hit("offline-claim-noted").doing(going_on)?)
     }
 }
 

@@ -12,7 +12,7 @@
 //! known. The update itself then only trusts the sizes and digests in the plan.
 
 mod archives;
-mod call;
+pub(super) mod call;
 
 use std::path::Path;
 

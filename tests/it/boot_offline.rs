@@ -16,7 +16,7 @@ const LOOK: &str = "rpm -qa 'fx-*' | sort | tr '\\n' ' '; echo; rpm -V fx-etc fx
     transactional-update offline status; echo status $?";
 
 /// A machine with programs and units, packages of the old repository, and the new one.
-fn machine(variant: Variant) -> Machine {
+pub(crate) fn machine(variant: Variant) -> Machine {
     let machine = Machine::of(variant).with_own_identity();
     machine.install();
     machine.prepare("echo OFFLINE_FAILURE_PAUSE=0 > /etc/transactional-update.conf");

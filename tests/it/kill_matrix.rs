@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::boot_offline;
 pub(crate) use crate::crash::Bench;
 use crate::crash::{Between, Scenario};
 use crate::etc_merge;
@@ -317,6 +318,22 @@ const ARMING: &str = "readlink /system-update
 
 const ENTRY: &str = "state; whole";
 
+/// An update in the boot of its own.
+const OFFLINE: &[Scenario] = &[
+    Scenario::new(
+        "offline update",
+        "transactional-update offline arm; echo 2 > /run/userspace",
+        "transactional-update offline run",
+    )
+    .look("cat $D/usr/bin/fx-etc"),
+    Scenario::new(
+        "offline update in a boot that was entered from the running system",
+        "transactional-update offline arm",
+        "transactional-update offline run",
+    )
+    .look("cat $D/usr/bin/fx-etc"),
+];
+
 /// Where entries on the ESP decide what boots.
 fn entries() -> [Scenario; 4] {
     let update = |tool: &str| -> &'static str {
@@ -419,6 +436,38 @@ fn armed() -> Bench {
     Bench::new(machine, ARMED)
 }
 
+/// A machine in which an update is prepared. There is no systemd in it: what stands for it knows what it may be asked.
+fn offline_of(variant: Variant, scenarios: &[Scenario]) -> Bench {
+    let machine = boot_offline::machine(variant);
+    machine.prepare(
+        "cat > /usr/bin/systemctl <<'EOF'
+#!/bin/sh
+case \"$*\" in
+show\\ --property=Version*) printf 'Version=257\\nUserspaceTimestampMonotonic=%s\\n' $(cat /run/userspace);;
+list-jobs\\ *system-update.target) echo 1 system-update.target start waiting;;
+--no-block\\ reboot) [ \"$SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT$SYSTEMCTL_SKIP_AUTO_KEXEC\" = 11 ];;
+*) echo \"not asked for: $*\" >&2; exit 1;;
+esac
+EOF
+chmod 755 /usr/bin/systemctl",
+    );
+    let mut bench = Bench::new(machine, scenarios);
+    bench.first = "S=/var/lib/transactional-update/offline; echo 1 > /run/userspace
+         transactional-update -q offline prepare dup || exit 94; cp -a $S /run/prepared
+         also() { rm -rf $S /system-update /etc/system-update; cp -a /run/prepared $S; echo 1 > /run/userspace; }"
+        .into();
+    bench
+}
+
+fn offline() -> Bench {
+    offline_of(Variant::NestedSqlite, OFFLINE)
+}
+
+/// Once only: nothing brings the running root back here. In boot_offline the plug is pulled at these points.
+fn in_place() -> Bench {
+    offline_of(Variant::RwSqlite, &OFFLINE[..1])
+}
+
 pub(crate) fn bls() -> Bench {
     bls_of(Variant::RoSqlite, &entries())
 }
@@ -452,6 +501,8 @@ pub(crate) const BENCHES: &[fn() -> Bench] = &[
     directories_of_packages,
     prepared,
     armed,
+    offline,
+    in_place,
     bls,
     bls_read_write,
 ];
@@ -535,6 +586,11 @@ fn a_plan_for_an_update_offline_is_whole_or_not_there_wherever_making_it_is_stop
 #[test]
 fn an_update_offline_is_armed_or_called_off_by_the_next_call_wherever_one_is_stopped() {
     armed().holds("matrix");
+}
+
+#[test]
+fn an_offline_update_is_done_or_not_done_and_never_begun_twice_wherever_it_is_stopped() {
+    offline().holds("matrix");
 }
 
 #[test]

@@ -19,7 +19,7 @@ const TAIL: usize = 20;
 ///
 /// # Errors
 /// When it cannot be called or a signal asks us to end; a [`Failure`] when it fails, in its own words.
-pub(super) fn package_manager(
+pub(in crate::offline) fn package_manager(
     action: Action,
     argv: &Argv,
     take: &mut dyn FnMut(&Event),

@@ -11,11 +11,12 @@ use anyhow::{Context, Error, Result, bail};
 use super::screen::Screen;
 use super::watch::Watch;
 use crate::offline::plan::Plan;
+use crate::offline::prepare::call;
 use crate::offline::state::{Cause, Phase, Strategy, Tree};
-use crate::offline::{Claimed, Directory, record, solution, trigger};
+use crate::offline::{Claimed, Directory, PACKAGES, record, solution, trigger};
 use crate::package::cached::Extent;
-use crate::package::{Action, Event, Failure, FailureKind, Task};
-use crate::sandbox::{Exit, Output};
+use crate::package::{Action, Event, Failure, FailureKind, Summary, Task};
+use crate::sandbox::{Exit, Output, Shown};
 use crate::snapshot::SnapshotId;
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
@@ -53,6 +54,7 @@ impl Attempt<'_> {
     /// # Errors
     /// Why it did not succeed; the system that boots next is the one that ran then.
     pub(super) fn go(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
+        self.ask()?;
         match self.plan.strategy {
             Strategy::NewSnapshot => self.new_snapshot(note),
             Strategy::InPlace => self.in_place(note),
@@ -98,7 +100,7 @@ impl Attempt<'_> {
     fn in_new(&mut self, open: &Open<'_>, note: &mut Note<'_>) -> Result<()> {
         let tree = self.tree(open.id())?;
         note(Phase::Install, Some(tree))?;
-        let argv = self.argv();
+        let argv = self.argv(Extent::All);
         self.install(|output| {
             let run = || open.run(argv.clone(), true, false, output);
             open.step(Step::CallExt, &argv, run)
@@ -114,15 +116,43 @@ impl Attempt<'_> {
         note(Phase::Protected, Some(self.tree(before.id())?))?;
         let live = before.protect()?;
         note(Phase::Install, None)?;
-        let argv = self.argv();
+        let argv = self.argv(Extent::All);
         self.install(|output| live.run(argv, output))?;
         let changed = live.seal()?;
         note(Phase::Finish, None)?;
         changed.publish()
     }
 
-    fn argv(&self) -> Argv {
-        solution::argv(self.plan, &record::path(), Extent::All)
+    fn argv(&self, extent: Extent) -> Argv {
+        solution::argv(self.plan, &record::path(), extent)
+    }
+
+    fn action(&self) -> Result<Action> {
+        let action = self.plan.action();
+        action.context("the plan names no command of the package manager")
+    }
+
+    /// Asks the package manager what it would do, and refuses what was not planned before anything is done.
+    fn ask(&mut self) -> Result<()> {
+        let argv = self.argv(Extent::Solution);
+        let action = self.action()?;
+        let (watch, log) = (self.watch, &mut self.log);
+        let mut take = |event: &Event| {
+            watch.alive();
+            log.take(event);
+        };
+        let (report, _) = call::package_manager(action, &argv, &mut take)?;
+        self.compare(report.summary.as_ref())
+    }
+
+    fn compare(&mut self, summary: Option<&Summary>) -> Result<()> {
+        let differs = solution::differences(summary, self.plan);
+        if differs.is_empty() {
+            return Ok(());
+        }
+        let text = differs.join("; ");
+        self.differs = differs;
+        bail!("the package manager wants something else than was planned: {text}")
     }
 
     fn tree(&self, id: SnapshotId) -> Result<Tree> {
@@ -133,31 +163,28 @@ impl Attempt<'_> {
     }
 
     fn install(&mut self, run: impl FnOnce(Output<'_>) -> Result<Exit>) -> Result<()> {
-        let action = self.plan.action();
-        let action = action.context("the plan names no command of the package manager")?;
+        let action = self.action()?;
         let (plan, screen, watch) = (self.plan, &mut *self.screen, self.watch);
-        let (packages, differs, log) = (&mut self.packages, &mut self.differs, &mut self.log);
-        let needs_reboot = &mut self.needs_reboot;
+        let (packages, log) = (&mut self.packages, &mut self.log);
+        let mut summary = None;
         screen.begin(action == Action::DistUpgrade);
         let mut take = |event: &Event| {
             watch.alive();
             screen.take(event);
             log.take(event);
             note_package(packages, event);
-            if let Event::Summary(summary) = event {
-                *needs_reboot |= summary.need_reboot;
-                *differs = solution::differences(Some(summary), plan);
-                if !differs.is_empty() {
+            if let Event::Summary(found) = event {
+                // nothing of it is done yet
+                if !solution::differences(Some(found), plan).is_empty() {
                     signal::interrupt();
                 }
+                summary = Some(found.clone());
             }
         };
         let called = call_package_manager(action, &mut take, run);
-        if !self.differs.is_empty() {
-            bail!(
-                "the package manager wants something else than was planned: {}",
-                self.differs.join("; ")
-            );
+        self.needs_reboot |= summary.as_ref().is_some_and(|s| s.need_reboot);
+        if called.is_ok() || summary.is_some() {
+            self.compare(summary.as_ref())?;
         }
         for warning in called?.warnings {
             out::warn(warning);
@@ -227,13 +254,20 @@ impl Log {
 
 /// How the transaction of an update in a new snapshot is made.
 fn options() -> Options {
+    // the package manager removes what it has installed; when that comes to nothing, the plan is to be tried again
+    let packages = record::path().join(PACKAGES);
+    let packages = Shown {
+        source: packages.clone(),
+        path: packages,
+        over_own: true,
+    };
     Options {
         base: BasePolicy::Current,
         need: Need::PackageManager,
         drop_if_unchanged: false,
         description: Some("Offline update".into()),
         ignore_plugins: false,
-        read_only: Vec::new(),
+        read_only: vec![packages],
         tell_live: false,
         boot_files: BootFiles::default(),
         restart: Some(Restart::Reboot),

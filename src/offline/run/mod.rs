@@ -22,7 +22,7 @@ use super::journal::{self, Event};
 use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Strategy, Tree};
 use super::systemd::{self, Job, Manager};
 use super::trigger::{self, PLACES, Trigger};
-use super::{Directory, METADATA, PACKAGES, record, words};
+use super::{Directory, METADATA, record, words};
 use crate::config::{Origin, Value};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, mount, out, root, signal, time};
@@ -62,11 +62,10 @@ pub fn run(mut system: System, command: &str) -> u8 {
     }
     signal::set_patience(PATIENCE);
     // the package manager keeps what it knows of the installed packages among its caches, so it has to write there
-    let caches = [METADATA, PACKAGES].map(|name| Value {
-        value: record::path().join(name),
+    system.config.bind_dirs.push(Value {
+        value: record::path().join(METADATA),
         origin: Origin::Default,
     });
-    system.config.bind_dirs.extend(caches);
     match go(&system, command) {
         Ok(status) => status,
         Err(e) => {
@@ -187,6 +186,7 @@ impl Boot<'_> {
             outcome.unwrap_or_else(|| super::claim::begun(&record)),
         );
         underway.note_end(State::Failed, Some(cause), None);
+        out::error(&underway.outcome.text);
         Ok(self.ask(end, 1, 1))
     }
 
@@ -194,7 +194,8 @@ impl Boot<'_> {
     fn cannot_leave(&self, directory: &Directory, record: Record, why: &Error) -> u8 {
         let outcome = super::claim::begun(&record);
         let mut underway = Underway::new(self, directory, record, outcome);
-        underway.note_end(State::Failed, Some(Cause::CannotRemoveTrigger), Some(why));
+        underway.note_end(State::Failed, Some(Cause::CannotRemoveTrigger), None);
+        out::error(&underway.outcome.text);
         self.isolate(why)
     }
 
@@ -206,6 +207,11 @@ impl Boot<'_> {
     }
 
     fn isolate(&self, why: &Error) -> u8 {
+        // it may be that only the fsync failed; this boot is left by a reboot then, which the first process sees to with status 1
+        let is_gone = trigger::find(&self.system.root).is_ok_and(|t| t.own().next().is_none());
+        if is_gone {
+            return self.ask(EndAction::Reboot, 1, 1);
+        }
         let target = systemd::default_target(&self.system.root);
         out::error(format_args!(
             "the link that leads into this boot cannot be removed ({why:#}): remove it by hand; {target} is started now"
@@ -263,8 +269,8 @@ impl<'b> Underway<'b> {
             Err((cause, error)) => (self.state_after_failure(), Some(cause), Some(error)),
         };
         self.note_end(state, cause, error.as_ref());
+        self.screen.phase(&self.outcome.text);
         if state != State::Applied && cause != Some(Cause::Shutdown) {
-            self.screen.phase(&self.outcome.text.clone());
             std::thread::sleep(self.boot.system.config.offline_pause.value);
         }
         let end = self.end_action(state);
@@ -365,10 +371,6 @@ impl<'b> Underway<'b> {
         history
             .append(self.boot.system)
             .unwrap_or_else(transaction::gap);
-        match state {
-            State::Applied => out::say(&self.outcome.text),
-            _ => out::error(&self.outcome.text),
-        }
     }
 
     /// A new snapshot is reached by a reboot only.
