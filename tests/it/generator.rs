@@ -431,7 +431,7 @@ fn its_words_are_lines_of_the_kernel_s_log_where_that_can_be_written() {
     machine.bind(GENERATOR, "/run/tu/generator");
     let told = |name: &str, before: &str| {
         let ran = machine.boot(&format!(
-            "{before}; mkdir /run/e; generator /run/e; echo $?; ls /run/e; echo =; cat /run/kmsg"
+            "{before}; mkdir /run/e; e=${{e:-/run/e}}; timeout 10 generator $e; echo $?; ls /run/e; echo =; cat /run/kmsg"
         ));
         let ran = ran.succeeds();
         let (out, log) = ran.stdout.split_once("=\n").unwrap();
@@ -475,10 +475,7 @@ fn its_words_are_lines_of_the_kernel_s_log_where_that_can_be_written() {
         log,
         "<4>the kernel command line has rescue: the update of /etc/system-update has to wait\n"
     );
-    let (out, log, err) = told(
-        "unwritable",
-        &format!("{foreign}; generator() {{ command generator /run/none; }}"),
-    );
+    let (out, log, err) = told("unwritable", &format!("{foreign}; e=/run/none"));
     assert_eq!((&*out, &*err), ("1\n", ""));
     assert!(
         log.starts_with("<3>/run/none/transactional-update-offline.service could not be made: "),
