@@ -511,11 +511,15 @@ fn an_update_that_is_being_carried_out_is_not_called_off_armed_or_prepared() {
         .tu("offline status")
         .exits(2)
         .says("being carried out");
-    for command in ["cancel", "arm", "prepare dup"] {
+    for (command, words) in [
+        ("cancel", "being carried out"),
+        ("arm", "being carried out"),
+        ("prepare dup", "has not ended"),
+    ] {
         machine
             .tu(&format!("offline {command}"))
             .exits(1)
-            .says("being carried out");
+            .says(words);
     }
 }
 
