@@ -204,3 +204,47 @@ fn a_root_that_is_changed_in_place_is_whole_or_what_it_was_wherever_the_plug_is_
         ],
     );
 }
+
+#[test]
+fn a_target_that_is_entered_from_the_running_system_changes_nothing_and_the_next_boot_is_the_update()
+ {
+    let machine = machine(Variant::RwSqlite);
+    let live = "transactional-update offline prepare dup && transactional-update offline arm; systemctl daemon-reload; systemctl --no-block default; sleep 30";
+    machine.power_on_default("", live).exits(REBOOT);
+    machine.boot("rpm -q fx-plug; ls /system-update").succeeds();
+    update(&machine);
+    shows(&look(&machine, ""), NEW, 1, 1, "applied");
+}
+
+#[test]
+fn an_update_after_which_no_reboot_can_be_asked_for_ends_in_one() {
+    let machine = armed(Variant::RwSqlite, "dup", "");
+    machine.prepare(
+        "mv /usr/bin/systemctl /usr/bin/systemctl.real
+         printf '#!/bin/sh\\n[ \"$*\" != \"--no-block reboot\" ] || exit 1\\nexec systemctl.real \"$@\"\\n' > /usr/bin/systemctl; chmod 755 /usr/bin/systemctl",
+    );
+    update(&machine);
+    shows(&look(&machine, ""), NEW, 1, 1, "applied");
+}
+
+#[test]
+fn while_the_trigger_cannot_be_removed_nothing_is_changed_and_the_usual_system_comes_up() {
+    let machine = armed(Variant::RwSqlite, "dup", "");
+    machine.outside("chattr +i $FX_ROOT").succeeds();
+    let ran = look(&machine, "");
+    let wanted = format!("{OLD}runs 1/snapshot, next 1/snapshot\n/system-update\n");
+    assert!(ran.stdout.starts_with(&wanted), "{ran}");
+    ran.says("Offline update: failed (cannot-remove-trigger)")
+        .says("status 3");
+}
+
+#[test]
+fn a_package_manager_that_gives_no_sign_of_life_is_ended() {
+    let machine = machine(Variant::RwSqlite);
+    machine.prepare("echo OFFLINE_STALL_TIMEOUT=3 >> /etc/transactional-update.conf");
+    machine.use_repository("small", &["gpgcheck=0"]);
+    arm(&machine, "install fx-slow", "").exits(REBOOT);
+    update(&machine);
+    let ran = look(&machine, "");
+    shows(&ran, OLD, 2, 2, "reverted (stalled)");
+}

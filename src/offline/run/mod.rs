@@ -163,7 +163,10 @@ impl Boot<'_> {
         out::error(format_args!("no update is carried out: {why:#}"));
         match self.close() {
             Ok(()) => self.ask(EndAction::Reboot, 1, 1),
-            Err(e) => self.isolate(&e),
+            Err(e) => {
+                out::error(format_args!("{e:#}"));
+                self.isolate()
+            }
         }
     }
 
@@ -194,9 +197,9 @@ impl Boot<'_> {
     fn cannot_leave(&self, directory: &Directory, record: Record, why: &Error) -> u8 {
         let outcome = super::claim::begun(&record);
         let mut underway = Underway::new(self, directory, record, outcome);
-        underway.note_end(State::Failed, Some(Cause::CannotRemoveTrigger), None);
+        underway.note_end(State::Failed, Some(Cause::CannotRemoveTrigger), Some(why));
         out::error(&underway.outcome.text);
-        self.isolate(why)
+        self.isolate()
     }
 
     fn close(&self) -> Result<()> {
@@ -206,7 +209,7 @@ impl Boot<'_> {
         Ok(())
     }
 
-    fn isolate(&self, why: &Error) -> u8 {
+    fn isolate(&self) -> u8 {
         // it may be that only the fsync failed; this boot is left by a reboot then, which the first process sees to with status 1
         let is_gone = trigger::find(&self.system.root).is_ok_and(|t| t.own().next().is_none());
         if is_gone {
@@ -214,7 +217,7 @@ impl Boot<'_> {
         }
         let target = systemd::default_target(&self.system.root);
         out::error(format_args!(
-            "the link that leads into this boot cannot be removed ({why:#}): remove it by hand; {target} is started now"
+            "remove the link that leads into this boot by hand; {target} is started now"
         ));
         if let Err(e) = systemd::queue(&Job::Isolate(target)) {
             out::error(format_args!("{e:#}"));
