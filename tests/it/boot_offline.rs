@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::fx::{Machine, REBOOT, Ran, Variant};
+use crate::fx::{Machine, QUIET, REBOOT, Ran, Variant};
 
 /// What an upgrade from one repository to the other changes.
 const OLD: &str = "fx-base-1-1.noarch fx-down-2.0-1.noarch fx-etc-1.0-1.noarch fx-old-1.0-1.noarch fx-plug-1.0-1.noarch \n";
@@ -209,8 +209,10 @@ fn a_root_that_is_changed_in_place_is_whole_or_what_it_was_wherever_the_plug_is_
 fn a_target_that_is_entered_from_the_running_system_changes_nothing_and_the_next_boot_is_the_update()
  {
     let machine = machine(Variant::RwSqlite);
-    let live = "transactional-update offline prepare dup && transactional-update offline arm; systemctl daemon-reload; systemctl --no-block default; sleep 30";
-    machine.power_on_default("", live).exits(REBOOT);
+    let live = format!(
+        "transactional-update offline prepare dup && transactional-update offline arm; {QUIET}; systemctl --no-block default; sleep 60"
+    );
+    machine.power_on_default("", &live).exits(REBOOT);
     machine.boot("rpm -q fx-plug; ls /system-update").succeeds();
     update(&machine);
     shows(&look(&machine, ""), NEW, 1, 1, "applied");

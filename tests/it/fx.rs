@@ -20,6 +20,10 @@ pub(crate) const MERGE: &str = env!("CARGO_BIN_EXE_transactional-update-sync-etc
 pub(crate) const CREATE_DIRS: &str = env!("CARGO_BIN_EXE_create-dirs-from-rpmdb");
 /// What systemd calls before it starts units.
 pub(crate) const GENERATOR: &str = env!("CARGO_BIN_EXE_transactional-update-generator");
+/// For a script that runs in a real boot and enters another target there: its unit is stopped with all others, and must not ask for
+/// anything then.
+pub(crate) const QUIET: &str = "mkdir -p /run/systemd/system/tu-test.service.d
+     printf '[Service]\\nExecStopPost=\\n' > /run/systemd/system/tu-test.service.d/quiet.conf; systemctl daemon-reload";
 /// Where a booted machine sees it; also in PATH there as `transactional-update`.
 const PROGRAM_INSIDE: &str = "/run/tu/transactional-update";
 

@@ -1,6 +1,6 @@
 //! Offline updates: arming, calling off, and what is told of them.
 
-use crate::fx::{Machine, REBOOT, Variant};
+use crate::fx::{Machine, QUIET, REBOOT, Variant};
 
 const STATE: &str = "/var/lib/transactional-update/offline";
 
@@ -656,17 +656,12 @@ fn arming_can_ask_for_the_reboot_and_a_soft_reboot_at_the_end_where_systemd_know
         .says("\"end\": \"soft-reboot\"");
 }
 
-/// The script's unit goes with all others when another target is isolated; it must not ask for anything then.
-const ISOLATE: &str = "mkdir /run/systemd/system/tu-test.service.d
-     printf '[Service]\\nExecStopPost=\\n' > /run/systemd/system/tu-test.service.d/quiet.conf; systemctl daemon-reload
-     systemctl --no-block isolate system-update.target; sleep 60";
-
 #[test]
 fn a_system_that_is_up_is_not_updated_also_when_it_was_armed_in_an_earlier_boot() {
     let machine = prepared(Variant::RwSqlite);
     machine
         .power_on(&format!(
-            "{EDIT} transactional-update offline arm; edit \"$later\"; {ISOLATE}"
+            "{EDIT} transactional-update offline arm; edit \"$later\"; {QUIET}; systemctl --no-block isolate system-update.target; sleep 60"
         ))
         .exits(REBOOT)
         .says("entered from the running system");
