@@ -499,6 +499,24 @@ fn copy(from: &Path, to: &Path) {
     );
 }
 
+/// The libraries that the shipped build of a program of ours is linked with, without the loader, sorted. Not every linker drops what
+/// only unused code needs, so that counts which is shipped: tests/run.sh builds it.
+pub(crate) fn needed(program: &str) -> Vec<String> {
+    let program = Path::new(program);
+    let release = program.parent().unwrap().with_file_name("release");
+    let shipped = release.join(program.file_name().unwrap());
+    let out = command("readelf").arg("-d").arg(shipped).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let lines = text.lines().filter(|l| l.contains("(NEEDED)"));
+    let names = lines.filter_map(|l| l.split(['[', ']']).nth(1));
+    let mut names: Vec<String> = names
+        .filter(|name| !name.starts_with("ld-linux"))
+        .map(str::to_owned)
+        .collect();
+    names.sort_unstable();
+    names
+}
+
 pub(crate) fn require_root() {
     assert!(
         nix::unistd::Uid::effective().is_root(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::fx::{CREATE_DIRS, Machine, Ran, command, require_root};
+use crate::fx::{CREATE_DIRS, Machine, Ran, command, needed, require_root};
 
 /// A system in a directory, with a database of a few packages.
 struct System(tempfile::TempDir);
@@ -502,24 +502,8 @@ fn it_is_installed_under_both_names_with_its_unit_linked_to_every_boot() {
 
 #[test]
 fn it_starts_where_librpm_and_libbtrfsutil_are_broken() {
-    // not every linker drops what only unused code needs, so that counts which is shipped: tests/run.sh builds it
-    let built = Path::new(CREATE_DIRS).parent().unwrap();
-    let shipped = built
-        .with_file_name("release")
-        .join(Path::new(CREATE_DIRS).file_name().unwrap());
-    let out = command("readelf").arg("-d").arg(shipped).output().unwrap();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
-    let needed = text.lines().filter(|l| l.contains("(NEEDED)"));
-    let mut needed: Vec<&str> = needed
-        .filter_map(|l| l.split(['[', ']']).nth(1))
-        .filter(|name| !name.starts_with("ld-linux"))
-        .collect();
-    needed.sort_unstable();
-    assert_eq!(
-        needed,
-        ["libc.so.6", "libgcc_s.so.1", "libsqlite3.so.0"],
-        "{text}"
-    );
+    let needed = needed(CREATE_DIRS);
+    assert_eq!(needed, ["libc.so.6", "libgcc_s.so.1", "libsqlite3.so.0"]);
     let machine = Machine::new();
     machine
         .boot(
