@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::plan::{Base, Plan, SCHEMA};
 use super::solution::limited;
 use super::{METADATA, PACKAGES};
+use crate::rpmdb::hex;
 use crate::sys::beneath;
 
 /// Most entries of a cache; a distribution has a tenth of them.
@@ -220,11 +221,6 @@ pub(super) fn digest(dir: BorrowedFd<'_>, rel: &Path) -> io::Result<Content> {
 /// SHA-256 of `bytes`, in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
-}
-
-/// `bytes` in hexadecimal, lower case.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
