@@ -221,16 +221,8 @@ impl Session {
 
     /// Tells and records that a snapshot is the next system.
     fn published(&self, system: &System, lock: &WriteLock, done: Published, entry: Record<'_>) {
-        let record = Record {
-            result: "published",
-            snapshot: Some(done.id.number()),
-            base: Some(done.base.number()),
-            ..entry
-        };
-        record.append(system).unwrap_or_else(transaction::gap);
         ask_for_restart(system, done.restart).unwrap_or_else(transaction::unknown_reboot);
-        transaction::keep_state(system, StateChange::Published(done.id, done.restart));
-        system.forget_switch(lock, done.id);
+        system.tell_published(lock, &done, entry);
         tell(system, &done);
         if let Some(complaint) = done.complaint {
             out::warn(format_args!(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::reconcile::Situation;
-use super::state::{Outcome, Record, State, Strategy};
+use super::state::{Cause, Outcome, Record, State, Strategy};
 use super::view::View;
 
 /// Raised when a field changes its meaning or goes away.
@@ -53,7 +53,7 @@ impl Status {
             leftover: own.filter(|_| !is_armed).map(|p| p.path()).collect(),
             running: view.now.booted,
             default: view.now.default,
-            next: next(standing.situation, state),
+            next: next(standing.situation, standing.record.as_ref()),
             code: code(standing.situation, state),
         }
     }
@@ -109,7 +109,8 @@ fn code(situation: Situation, state: Option<State>) -> u8 {
     }
 }
 
-fn next(situation: Situation, state: Option<State>) -> Option<&'static str> {
+fn next(situation: Situation, record: Option<&Record>) -> Option<&'static str> {
+    let state = record.map(|record| record.state);
     match situation {
         Situation::Nothing | Situation::Acknowledged | Situation::Underway => None,
         Situation::Incomplete => {
@@ -123,11 +124,21 @@ fn next(situation: Situation, state: Option<State>) -> Option<&'static str> {
         Situation::Ended if state == Some(State::Applied) => {
             Some("`offline status --ack` acknowledges it")
         }
+        Situation::Ended if record.is_some_and(is_of_another_system) => Some(
+            "`offline log` shows what happened; `offline prepare` makes a new plan, since the old one is not for the system \
+             that runs now; `offline status --ack` acknowledges the result",
+        ),
         Situation::Ended => Some(
             "`offline log` shows what happened; `offline arm` tries the same plan again, `offline prepare` makes a new \
              one, `offline status --ack` acknowledges the result",
         ),
     }
+}
+
+/// Whether the plan cannot be tried again: what runs is not what it was made for.
+fn is_of_another_system(record: &Record) -> bool {
+    let stale = [Some(Cause::Stale), Some(Cause::UnknownRoot)].contains(&record.cause);
+    record.state == State::Reverted || stale
 }
 
 impl fmt::Display for Status {

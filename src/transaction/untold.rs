@@ -7,6 +7,7 @@ use crate::sys::lock::WriteLock;
 use crate::sys::out;
 
 use super::record::{Record, Restart, ask_for_restart, forget_restart};
+use super::sealed::Published;
 use super::state::{StateChange, keep_state};
 use super::{System, record};
 
@@ -20,6 +21,20 @@ impl System {
     /// Removes the note of [`System::note_switch`], when all were told, or there is nothing to tell.
     pub fn forget_switch(&self, lock: &WriteLock, id: SnapshotId) {
         self.write_note(lock, id, None);
+    }
+
+    /// Tells those who wait for it that a snapshot is the next system: the history, which has `record` of it, and who reads
+    /// the old state file. Then nothing is left for recovery to tell.
+    pub fn tell_published(&self, lock: &WriteLock, done: &Published, record: Record<'_>) {
+        let record = Record {
+            result: "published",
+            snapshot: Some(done.id.number()),
+            base: Some(done.base.number()),
+            ..record
+        };
+        record.append(self).unwrap_or_else(record::gap);
+        keep_state(self, StateChange::Published(done.id, done.restart));
+        self.forget_switch(lock, done.id);
     }
 
     fn write_note(&self, lock: &WriteLock, id: SnapshotId, restart: Option<Restart>) {

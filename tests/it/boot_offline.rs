@@ -15,6 +15,11 @@ const LOOK: &str = "rpm -qa 'fx-*' | sort | tr '\\n' ' '; echo; rpm -V fx-etc fx
     ls -d /.snapshots/*/snapshot/system-update 2>/dev/null
     transactional-update offline status; echo status $?";
 
+/// Prints what the history has of snapshot 3, and that recovery has nothing to add.
+const HISTORY: &str = r#"h=/var/lib/transactional-update/history.jsonl; n=$(wc -l < $h)
+    grep '"snapshot":3,' $h | sed -E 's/.*"command":"\S* ?([a-z ]*)","result":"([a-z]*)","snapshot":([0-9]*),"base":([a-z0-9]*).*/history: \1 \2 \3 of \4/'
+    [ -z "$(transactional-update recover 2>&1)" ] && [ $(wc -l < $h) = $n ] && ! grep -l tu-untold /.snapshots/*/info.xml && echo nothing to recover"#;
+
 /// A machine with programs and units, packages of the old repository, and the new one.
 pub(crate) fn machine(variant: Variant) -> Machine {
     let machine = Machine::of(variant).with_own_identity();
@@ -87,9 +92,12 @@ fn an_upgrade_in_a_new_snapshot_arrives_exactly_as_planned() {
     update(&machine);
     let ran = look(
         &machine,
-        "journalctl -q --no-pager -b -1 -o cat MESSAGE_ID=f7fbde89e05b4edfa031e9e045ce1172; cat /var/lib/transactional-update/offline/motd",
+        &format!(
+            "journalctl -q --no-pager -b -1 -o cat MESSAGE_ID=f7fbde89e05b4edfa031e9e045ce1172; cat /var/lib/transactional-update/offline/motd; {HISTORY}"
+        ),
     );
     shows(&ran, NEW, 3, 3, "applied");
+    let ran = ran.says("with --ack this is no longer shown.\nhistory: offline run published 3 of 2\nnothing to recover\n");
     ran.says("status 0").says("The offline update was applied.\nThe offline update was applied.\nSee `transactional-update offline status`");
 }
 
@@ -114,9 +122,13 @@ fn an_upgrade_in_place_arrives_exactly_as_planned_and_leaves_a_way_back() {
 fn an_update_in_place_that_fails_is_reverted_and_the_half_changed_root_is_not_booted_again() {
     let machine = armed(Variant::RwSqlite, "install fx-lib fx-badpre", "");
     update(&machine);
-    let more = "transactional-update rollback 1; echo back $?; transactional-update -q run true; echo run $?; transactional-update list";
+    let more = "transactional-update offline arm; echo arm $?; transactional-update rollback 1; echo back $?; transactional-update -q run true; echo run $?; transactional-update list";
     let ran = look(&machine, more);
     shows(&ran, OLD, 2, 2, "reverted (install)");
+    let ran = ran
+        .says("Next: `offline log` shows what happened; `offline prepare` makes a new plan, since the old one is not")
+        .says("the plan is stale, make it anew with `offline prepare`: subvolume")
+        .says("arm 1");
     let ran = ran.says("status 3").says("back 1").says("run 0");
     ran.says("snapshot 1 was being updated in place and may be half changed");
 }

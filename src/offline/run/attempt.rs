@@ -23,7 +23,8 @@ use crate::sys::lock::WriteLock;
 use crate::sys::root::descriptor_path;
 use crate::sys::{out, signal};
 use crate::transaction::{
-    BasePolicy, Before, BootFiles, Need, Open, Options, Restart, Step, System, call_package_manager,
+    self, BasePolicy, Before, BootFiles, Need, Open, Options, Restart, Step, System,
+    call_package_manager,
 };
 
 /// Notes how far the attempt is before it goes on, with the snapshot once there is one.
@@ -36,6 +37,8 @@ pub(super) struct Attempt<'a> {
     pub(super) lock: &'a WriteLock,
     pub(super) claimed: &'a Claimed,
     pub(super) plan: &'a Plan,
+    /// What was called, for the history.
+    pub(super) command: &'a str,
     pub(super) screen: &'a mut Screen,
     pub(super) watch: &'a Watch,
     /// What the package manager says.
@@ -91,6 +94,11 @@ impl Attempt<'_> {
         };
         note(Phase::Finish, None)?;
         let published = sealed.publish()?;
+        let record = transaction::Record {
+            command: self.command,
+            ..transaction::Record::default()
+        };
+        system.tell_published(lock, &published, record);
         if let Some(complaint) = published.complaint {
             out::warn(complaint);
         }

@@ -292,6 +292,7 @@ impl<'b> Underway<'b> {
             lock: self.boot.lock,
             claimed,
             plan: &plan,
+            command: self.boot.command,
             screen: &mut self.screen,
             watch: &watch,
             log,
@@ -361,12 +362,19 @@ impl<'b> Underway<'b> {
         if let Some(event) = Event::of_end(record) {
             journal::tell(event, record, &outcome.text);
         }
+        self.add_to_history(state, error);
+    }
+
+    /// What was published in a new snapshot stands there already.
+    fn add_to_history(&self, state: State, error: Option<&Error>) {
+        let result = match (state, self.record.strategy) {
+            (State::Applied, Strategy::NewSnapshot) => return,
+            (State::Applied, Strategy::InPlace) => "published",
+            _ => "failed",
+        };
         let history = transaction::Record {
             command: self.boot.command,
-            result: match state {
-                State::Applied => "published",
-                _ => "failed",
-            },
+            result,
             snapshot: self.record.tree.as_ref().map(|tree| tree.number),
             error: error.map(|e| format!("{e:#}")),
             ..transaction::Record::default()
