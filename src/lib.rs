@@ -18,6 +18,7 @@
 //! - [`offline`]: updates in a boot of their own
 //! - [`setup`]: FIPS, kdump, SELinux, registration, migration
 //! - [`report`]: status and list
+//! - [`sysupdate`]: A/B updates from transfer files
 //! - [`cli`]: arguments, exit codes, words, progress; one file per command
 
 #[cfg(all(feature = "publish-early", not(debug_assertions)))]
@@ -40,4 +41,5 @@ pub mod sandbox;
 pub mod setup;
 pub mod snapshot;
 pub mod sys;
+pub mod sysupdate;
 pub mod transaction;

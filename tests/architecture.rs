@@ -47,10 +47,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sys",
         ],
     ),
+    ("sysupdate", &["config", "sys"]),
     (
         "cli",
         &[
             "report",
+            "sysupdate",
             "dirs",
             "offline",
             "rpmdb",

@@ -1,0 +1,12 @@
+//! A/B updates: what transfer files name is installed beside what is there, whole versions at a time.
+//!
+//! Owns transfer files, patterns, versions, what is installed and available, and what may go. The files, the marks on
+//! disk and the order of versions are those of systemd-sysupdate(8), so that either program can go on where the other one
+//! stopped; where that one loses data, this one does otherwise.
+//!
+//! Must not print, and knows nothing of snapshots or packages. Nothing here follows a link below the directory of a
+//! resource.
+
+pub mod version;
+
+pub use version::Version;
