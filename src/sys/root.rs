@@ -37,6 +37,8 @@ pub(crate) const KERNEL_LOG: &str = "/dev/kmsg";
 pub(crate) const SELINUX: &str = "/sys/fs/selinux/enforce";
 /// The label that the calling thread's new files get (proc_pid_attr(5)).
 pub(crate) const CREATE_LABEL: &str = "/proc/thread-self/attr/fscreate";
+/// Directories for temporary files, and for those that are still there after a boot (file-hierarchy(7)).
+pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// Search path of every program that is started on behalf of the system.
 pub(crate) const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a root directory is called from inside.

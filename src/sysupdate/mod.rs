@@ -7,6 +7,12 @@
 //! Must not print, and knows nothing of snapshots or packages. Nothing here follows a link below the directory of a
 //! resource.
 
+pub mod pattern;
+pub mod specifier;
+pub mod uuid;
 pub mod version;
 
+pub use pattern::{Fields, Metadata, Pattern, PatternList};
+pub use specifier::Specifiers;
+pub use uuid::Uuid;
 pub use version::Version;
