@@ -22,7 +22,7 @@ use super::journal::{self, Event};
 use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Strategy, Tree};
 use super::systemd::{self, Job, Manager};
 use super::trigger::{self, PLACES, Trigger};
-use super::{Directory, METADATA, record, words};
+use super::{Directory, MARKER, METADATA, record, words};
 use crate::config::{Origin, Value};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, mount, out, root, signal, time};
@@ -181,6 +181,10 @@ impl Boot<'_> {
         let outcome = directory.outcome()?;
         if let Err(e) = self.close() {
             return Ok(self.cannot_leave(directory, record, &e));
+        }
+        // without a trigger it leads nowhere, but one may come back with an old snapshot
+        if let Err(e) = directory.remove(MARKER) {
+            out::warn(format_args!("{e:#}"));
         }
         let mut underway = Underway::new(
             self,
