@@ -226,8 +226,18 @@ fn a_target_that_is_entered_from_the_running_system_changes_nothing_and_the_next
     );
     machine.power_on_default("", &live).exits(REBOOT);
     machine.boot("rpm -q fx-plug; ls /system-update").succeeds();
+    let again = machine.copy();
     update(&machine);
     shows(&look(&machine, ""), NEW, 1, 1, "applied");
+    // a boot that says where to go leaves it armed; entered from there once more, it is given up
+    let live = format!(
+        "transactional-update offline status; echo status $?; {QUIET}; systemctl --no-block default; sleep 60"
+    );
+    let ran = again.power_on_default("systemd.unit=multi-user.target", &live);
+    ran.exits(REBOOT)
+        .says("Offline update: armed, but not run in this boot, which was not diverted\n")
+        .says("`offline cancel` calls it off\nstatus 2\n");
+    shows(&look(&again, ""), OLD, 1, 1, "failed (not-run)");
 }
 
 #[test]
@@ -261,4 +271,97 @@ fn a_package_manager_that_gives_no_sign_of_life_is_ended() {
     update(&machine);
     let ran = look(&machine, "");
     shows(&ran, OLD, 2, 2, "reverted (stalled)");
+}
+
+#[test]
+fn an_update_boot_that_comes_to_nothing_for_a_mount_is_seen_afterwards_and_can_be_armed_again() {
+    let machine = armed(Variant::RwSqlite, "dup", "");
+    machine.prepare("echo 'nothing /broken nosuchfs defaults 0 0' >> /etc/fstab");
+    let ran = machine
+        .power_on_default("", "echo came here")
+        .exits(REBOOT)
+        .does_not_say("came here");
+    ran.does_not_say("The offline update begins");
+    machine.prepare("sed -i /broken/d /etc/fstab");
+    // the login tells without anybody having asked before
+    let more = "transactional-update offline arm; echo arm $?";
+    let ran = machine.power_on_default(
+        "",
+        &format!("cat /usr/lib/motd.d/transactional-update-offline; {LOOK}; {more}"),
+    );
+    let ran = ran
+        .exits(0)
+        .says("If the system was restarted since, it did not run:\nsee `transactional-update offline status`.\nfx-base-")
+        .says(OLD)
+        .says("runs 1/snapshot, next 1/snapshot\n/var/lib/transactional-update/offline/.transactional-update-armed\nOffline update: failed (not-run)")
+        .says("Usual reasons: a mount or another unit that is needed early failed in the update boot")
+        .says("status 3")
+        .says("arm 0");
+    drop(ran);
+    update(&machine);
+    shows(&look(&machine, ""), NEW, 1, 1, "applied");
+}
+
+/// The unit of another tool, which removes its trigger first and then works for some seconds.
+const OTHER: &str = "[Unit]
+DefaultDependencies=no
+Requires=sysinit.target
+After=sysinit.target system-update-pre.target
+Before=system-update.target
+ConditionPathIsSymbolicLink=/system-update
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'rm /system-update; sleep 3; rpm -e fx-plug; echo the other one is done >> /run/tu-test/out; systemctl --no-block reboot'
+";
+
+#[test]
+fn another_tool_that_is_armed_as_well_is_not_disturbed_and_makes_the_plan_stale() {
+    let machine = machine(Variant::RwSqlite);
+    let arm = "transactional-update offline prepare dup && transactional-update offline arm";
+    machine.power_on_default("", arm).exits(0).says("is armed");
+    machine.prepare(&format!(
+        "mv /system-update /etc/system-update; ln -s /var/lib/other /system-update
+        cat > /etc/systemd/system/other.service <<'EOF'\n{OTHER}EOF
+        d=/etc/systemd/system/system-update.target.wants; mkdir -p $d; ln -s ../other.service $d"
+    ));
+    // where nothing keeps our unit out, it is started beside it; as long as the other trigger is there, it leaves that boot alone
+    let careless = machine.copy();
+    careless.prepare(
+        "rm /usr/lib/systemd/system-generators/transactional-update-generator; cd /usr/lib/systemd/system
+         sed -i \"s|^ExecStart=\\(.*\\)|ExecStart=/bin/sh -c '\\1 >> /run/tu-test/out 2>\\&1'|\" transactional-update-offline.service
+         sed -i 's|rm /system-update; \\(.*\\); systemctl|\\1; rm /system-update; systemctl|' /etc/systemd/system/other.service",
+    );
+    for (machine, yields) in [
+        (machine, ""),
+        (
+            careless,
+            "/system-update is another program's: this update boot is left to it.\n",
+        ),
+    ] {
+        let ran = machine.power_on_default("", "echo came here");
+        let said = ran.exits(REBOOT).stdout;
+        assert_eq!(said, format!("{yields}the other one is done\n"));
+        update(&machine);
+        let left = OLD.replace("fx-plug-1.0-1.noarch ", "");
+        let ran = look(&machine, "");
+        shows(&ran, &left, 1, 1, "failed (stale)");
+        ran.says("packages were installed or removed meanwhile")
+            .says("`offline prepare` makes a new plan, since the old one is not for the system");
+    }
+}
+
+#[test]
+fn a_system_of_the_time_when_it_was_armed_costs_one_boot_when_it_is_gone_back_to() {
+    let machine = machine(Variant::RwSqlite);
+    let script = "transactional-update offline prepare dup && transactional-update offline arm && transactional-update -q run true
+        transactional-update offline cancel; ls -d /system-update /.snapshots/2/snapshot/system-update";
+    let ran = machine.power_on_default("", script).exits(0);
+    ran.says("ls: cannot access '/system-update'")
+        .says("\n/.snapshots/2/snapshot/system-update\n");
+    update(&machine);
+    let ran = look(&machine, "");
+    let wanted = format!(
+        "{OLD}runs 2/snapshot, next 2/snapshot\nOffline update: no offline update is armed\n"
+    );
+    assert!(ran.stdout.starts_with(&wanted), "{wanted}\n{ran}");
 }
