@@ -3,11 +3,10 @@
 //! Order: everything is checked; what will be so is written down; then comes the marker, and last the trigger. Each is on disk
 //! before the next, so that whatever boots finds the state that belongs to it.
 
-use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use anyhow::{Context, Error, Result, bail};
-use nix::sys::stat::fstat;
+use nix::sys::stat::lstat;
 
 use super::cancel::{close, forget};
 use super::journal::{self, Event};
@@ -21,7 +20,7 @@ use super::view::View;
 use super::{Directory, base, local, power, reach, record, space, words};
 use crate::sys::lock::WriteLock;
 use crate::sys::root::inside;
-use crate::sys::{Root, beneath, failpoint, mount, out};
+use crate::sys::{Root, failpoint, mount, out};
 use crate::transaction::System;
 
 /// What is wanted.
@@ -155,6 +154,7 @@ fn check(system: &System, view: &View, wish: &Wish) -> Result<Checked> {
     same_base(&plan, &now)?;
     verify(&plan, directory.fd())?;
     is_local(root, &plan)?;
+    is_found(&directory)?;
     if !wish.allow_battery && power::is_on_battery(root).context("looking at the power supplies")? {
         bail!(
             "the machine runs on battery, which may be empty before the update has ended; connect it, or use \
@@ -170,7 +170,7 @@ fn check(system: &System, view: &View, wish: &Wish) -> Result<Checked> {
     }
     reach::check(root, place)?;
     restart(&view.manager, wish)?;
-    tell(root, &directory, &plan);
+    tell(root, &plan);
     Ok(Checked {
         directory,
         plan,
@@ -212,6 +212,26 @@ fn is_local(root: &Root, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
+/// Whichever root boots must find the state: by a mount, or as a part of it.
+fn is_found(directory: &Directory) -> Result<()> {
+    let mounts = mount::mounts().context("reading the list of mounts")?;
+    let path = record::path();
+    let mount = mount::mount_of(&mounts, &path).map(|mount| mount.point.as_path());
+    let is_mounted = mount != Some(&inside(Path::new("")));
+    match (is_mounted, directory.is_in_root()) {
+        (true, false) | (false, true) => Ok(()),
+        (false, false) => bail!(
+            "{} is in a subvolume inside of the root, and no other root would have what is in it; mount that subvolume \
+             with a line in fstab, or make it a directory",
+            path.display()
+        ),
+        (true, true) => bail!(
+            "{} is another directory of the root that is mounted there; keep it where it is, or in a subvolume of its own",
+            path.display()
+        ),
+    }
+}
+
 /// Whether a package is one of those that write what the firmware or the boot loader reads.
 fn touches_boot(plan: &Plan) -> bool {
     const BEGIN: &[&str] = &[
@@ -239,20 +259,22 @@ fn restart(manager: &Manager, wish: &Wish) -> Result<()> {
 }
 
 /// What is good to know and stops nothing.
-fn tell(root: &Root, directory: &Directory, plan: &Plan) {
+fn tell(root: &Root, plan: &Plan) {
     if plan.strategy == Strategy::NewSnapshot {
         out::say(
             "This update makes a new snapshot and leaves the running root alone: for that no offline update is needed, `dup` \
              and the like do it while the system runs.",
         );
     }
-    let device = |fd: BorrowedFd<'_>| fstat(fd).ok().map(|stat| stat.st_dev);
-    let top = beneath::open_root(root.path()).ok();
-    let is_inside = top.is_some_and(|top| device(top.as_fd()) == device(directory.fd()));
-    if is_inside {
+    // each subvolume is a device of its own; without the directory nothing of a boot is kept anyway
+    let device = |path: &Path| lstat(path).ok().map(|stat| stat.st_dev);
+    let journal = Path::new("var/log/journal");
+    let of_journal = device(&root.join(journal));
+    if of_journal.is_some() && of_journal == device(root.path()) {
         out::warn(format_args!(
-            "{} and the journal are part of the root: when the update is taken back, so is what was written about it",
-            record::path().display()
+            "the journal ({}) is part of the root: that of the update boot stays in the root that runs now, and another one \
+             does not show it; `offline log` shows what the package manager says in any case",
+            inside(journal).display()
         ));
     }
 }

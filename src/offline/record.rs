@@ -74,7 +74,10 @@ pub fn path() -> PathBuf {
 
 /// The open directory of the state. Only root can write to it.
 #[derive(Debug)]
-pub struct Directory(OwnedFd);
+pub struct Directory {
+    fd: OwnedFd,
+    is_in_root: bool,
+}
 
 impl Directory {
     /// Opens it; `None` when it was never made.
@@ -88,8 +91,28 @@ impl Directory {
             Err(e) if beneath::is_no_directory(&e) => Err(StateError::Unsafe(
                 "is no directory, or a link leads there".into(),
             )),
-            other => Directory::checked(other.doing(opening)?).map(Some),
+            other => Directory::checked(&top, other.doing(opening)?).map(Some),
         }
+    }
+
+    /// The directory that the root `tree`, a snapshot of the running one, has for itself; `None` when the state is no part of the
+    /// root, so that each root finds this one.
+    ///
+    /// # Errors
+    /// As [`Directory::open`], and when it is missing there.
+    pub fn in_tree(&self, tree: &OwnedFd) -> Result<Option<Directory>, StateError> {
+        if !self.is_in_root {
+            return Ok(None);
+        }
+        let dir = beneath::open_dir(tree, Path::new(DIRECTORY));
+        let dir = dir.doing(|| format!("opening {} in the snapshot", path().display()))?;
+        Directory::checked(tree, dir).map(Some)
+    }
+
+    /// Whether it is in the subvolume of the root, so that each snapshot of the root has one of its own.
+    #[must_use]
+    pub fn is_in_root(&self) -> bool {
+        self.is_in_root
     }
 
     /// Opens it, and makes it when it is missing: readable for everybody, since results are for everybody.
@@ -116,11 +139,11 @@ impl Directory {
             sync(&parent).doing(doing)?;
         }
         let dir = beneath::open_dir(&top, Path::new(DIRECTORY)).doing(opening)?;
-        Directory::checked(dir)
+        Directory::checked(&top, dir)
     }
 
-    fn checked(dir: OwnedFd) -> Result<Directory, StateError> {
-        let stat = fstat(&dir).doing(opening)?;
+    fn checked(top: &OwnedFd, fd: OwnedFd) -> Result<Directory, StateError> {
+        let stat = fstat(&fd).doing(opening)?;
         if stat.st_uid != 0 {
             let owner = stat.st_uid;
             return Err(StateError::Unsafe(format!("belongs to user {owner}")));
@@ -131,13 +154,15 @@ impl Directory {
                 "has mode {mode:04o}, so others than root can write to it"
             )));
         }
-        Ok(Directory(dir))
+        // each subvolume is a device of its own
+        let is_in_root = fstat(top).doing(opening)?.st_dev == stat.st_dev;
+        Ok(Directory { fd, is_in_root })
     }
 
     /// The directory, to work below it.
     #[must_use]
     pub fn fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.fd.as_fd()
     }
 
     /// What has become of an update; `None` when nothing was armed.
@@ -214,8 +239,8 @@ impl Directory {
     /// The error of unlinkat(2) or fsync(2).
     pub fn remove(&self, name: &str) -> Result<(), StateError> {
         let doing = || format!("removing {}", path().join(name).display());
-        beneath::remove(&self.0, Path::new(name)).doing(doing)?;
-        sync(&self.0).doing(doing)?;
+        beneath::remove(&self.fd, Path::new(name)).doing(doing)?;
+        sync(&self.fd).doing(doing)?;
         Ok(())
     }
 
@@ -232,7 +257,7 @@ impl Directory {
     /// # Errors
     /// When that cannot be told.
     pub fn is_marked(&self) -> Result<bool, StateError> {
-        match beneath::stat_at(&self.0, MARKER.as_ref()) {
+        match beneath::stat_at(&self.fd, MARKER.as_ref()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
             other => {
                 other.doing(|| format!("looking at {}", path().join(MARKER).display()))?;
@@ -247,7 +272,7 @@ impl Directory {
     /// When it is there and cannot be read, is larger or no regular file.
     pub fn bytes(&self, name: &'static str) -> Result<Option<Vec<u8>>, StateError> {
         let doing = || format!("reading {}", path().join(name).display());
-        let file = match beneath::open_file(&self.0, Path::new(name)) {
+        let file = match beneath::open_file(&self.fd, Path::new(name)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) if e.kind() == io::ErrorKind::InvalidInput || beneath::is_no_directory(&e) => {
                 let why = "it is no regular file".to_owned();
@@ -399,6 +424,29 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         symlink(tmp.path(), &path).unwrap();
         refused("link");
+    }
+
+    #[test]
+    fn where_the_state_is_part_of_the_root_each_root_has_its_own() {
+        let ((_tmp, root), (tmp, other)) = (root(), root());
+        let dir = Directory::make(&root).unwrap();
+        assert!(dir.is_in_root());
+        let tree = beneath::open_root(other.path()).unwrap();
+        // never that of the running root instead
+        assert!(dir.in_tree(&tree).is_err());
+        drop(Directory::make(&other).unwrap());
+        let twin = dir.in_tree(&tree).unwrap().unwrap();
+        twin.write_record(&record(State::Started)).unwrap();
+        assert_eq!(dir.record().unwrap(), None);
+        let there = Directory::open(&other).unwrap().unwrap();
+        assert_eq!(there.record().unwrap(), Some(record(State::Started)));
+        let path = tmp.path().join(DIRECTORY);
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(matches!(dir.in_tree(&tree), Err(StateError::Unsafe(_))));
+        there.remove(state::FILE).unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        symlink(root.path().join(DIRECTORY), &path).unwrap();
+        assert!(dir.in_tree(&tree).is_err());
     }
 
     #[test]

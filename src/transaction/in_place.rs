@@ -210,12 +210,12 @@ impl<'s> InPlace<'s> {
 #[must_use]
 pub struct Changed<'s>(InPlace<'s>);
 
-impl Changed<'_> {
-    /// Makes the running root what boots next again. The snapshot of what was before stays, read-only, to go back to.
+impl<'s> Changed<'s> {
+    /// Makes the running root what boots next again. From here on nothing is taken back.
     ///
     /// # Errors
     /// When it could not: what was before boots next then, but for [`crate::boot::BootError::SwitchAndUndo`].
-    pub fn publish(self) -> Result<SnapshotId> {
+    pub fn publish(self) -> Result<WayBack<'s>> {
         let InPlace {
             system,
             lock,
@@ -225,22 +225,47 @@ impl Changed<'_> {
         } = self.0;
         system.switch_to(lock, live)?;
         failpoint::hit("in-place-published")?;
-        // from here on nothing is taken back
-        let kept = note(system, lock, live, None)
-            .and_then(|()| Ok(failpoint::hit("in-place-note-gone")?))
-            .and_then(|()| Ok(system.store.set_read_only(lock, before, true)?))
-            .and_then(|()| keep(system, lock, before));
+        Ok(WayBack {
+            system,
+            lock,
+            live,
+            before,
+        })
+    }
+}
+
+/// The snapshot of what was before a change that succeeded. It can still be written, so that it says so itself.
+#[derive(Debug)]
+#[must_use]
+pub struct WayBack<'s> {
+    system: &'s System,
+    lock: &'s WriteLock,
+    live: SnapshotId,
+    before: SnapshotId,
+}
+
+impl WayBack<'_> {
+    /// Keeps it, read-only, to go back to. What goes wrong here is told; the next command finishes it.
+    pub fn keep(self) {
+        let WayBack {
+            system,
+            lock,
+            live,
+            before,
+        } = self;
+        let kept = keep(system, lock, before).and_then(|()| note(system, lock, live, None));
         if let Err(e) = kept {
             out::warn(format_args!(
                 "the system is updated, but snapshot {before} of what it was is not described as it should be: {e:#}"
             ));
         }
-        Ok(before)
     }
 }
 
-/// A clean-up may take it, but late.
+/// Makes it read-only. A clean-up may take it, but late.
 fn keep(system: &System, lock: &WriteLock, before: SnapshotId) -> Result<()> {
+    system.store.set_read_only(lock, before, true)?;
+    failpoint::hit("in-place-read-only")?;
     let Metadata::Good(mut info) = system.store.metadata(before) else {
         bail!("its info.xml cannot be read");
     };
@@ -313,7 +338,8 @@ fn sync_others(root: &Root) -> Result<(), Failure> {
 }
 
 /// Ends what changes in place that were cut off have left: from info.xml alone. A marked snapshot that boots next was never
-/// changed, or all of it is there; any other one is half, and a clean-up may take it once it does not run.
+/// changed, or all of it is there, and what was before is kept to go back to; any other one is half, and a clean-up may take it
+/// once it does not run.
 pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &mut Inventory) {
     let marked = |s: &&mut Snapshot| s.userdata(key::IN_PLACE).is_some();
     let (default, booted) = (inventory.default, inventory.booted);
@@ -324,7 +350,15 @@ pub(super) fn finish(system: &System, lock: &WriteLock, inventory: &mut Inventor
         let id = snapshot.id;
         let before = info.clone();
         if default == Some(id) {
-            info.userdata.remove(key::IN_PLACE);
+            let way_back = info.userdata.remove(key::IN_PLACE);
+            let way_back = way_back.and_then(|number| number.parse().ok());
+            if let Some(before) = way_back.filter(|before| booted != Some(*before))
+                && let Err(e) = keep(system, lock, before)
+            {
+                out::warn(format_args!(
+                    "snapshot {before} of what was before an update in place is not described as it should be: {e:#}"
+                ));
+            }
         } else if booted != Some(id) && info.cleanup.is_empty() {
             NUMBER.clone_into(&mut info.cleanup);
             out::warn(format_args!(

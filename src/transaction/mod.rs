@@ -32,7 +32,7 @@ mod untold;
 pub use base::{Base, BaseError, BasePolicy, Reason, choose};
 pub use etc::{forget, merge, nest_etc};
 pub use hidden::HiddenFile;
-pub use in_place::{Before, Changed, Claim, InPlace};
+pub use in_place::{Before, Changed, Claim, InPlace, WayBack};
 pub use live::{APPLIED, Mounting, NEXT_ROOT};
 pub use manager::call_package_manager;
 pub use open::{Open, mark_booted};

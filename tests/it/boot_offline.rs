@@ -5,8 +5,8 @@ use std::time::Instant;
 use crate::fx::{Machine, QUIET, REBOOT, Ran, Variant};
 
 /// What an upgrade from one repository to the other changes.
-const OLD: &str = "fx-base-1-1.noarch fx-down-2.0-1.noarch fx-etc-1.0-1.noarch fx-old-1.0-1.noarch fx-plug-1.0-1.noarch \n";
-const NEW: &str = "fx-base-1-1.noarch fx-down-1.0-1.noarch fx-etc-2.0-1.noarch fx-more-1.0-1.noarch fx-new-1.0-1.noarch \n";
+pub(crate) const OLD: &str = "fx-base-1-1.noarch fx-down-2.0-1.noarch fx-etc-1.0-1.noarch fx-old-1.0-1.noarch fx-plug-1.0-1.noarch \n";
+pub(crate) const NEW: &str = "fx-base-1-1.noarch fx-down-1.0-1.noarch fx-etc-2.0-1.noarch fx-more-1.0-1.noarch fx-new-1.0-1.noarch \n";
 
 /// Prints what is installed, what runs, what boots next, and what is left of an update boot.
 const LOOK: &str = "rpm -qa 'fx-*' | sort | tr '\\n' ' '; echo; rpm -V fx-etc fx-base
@@ -41,11 +41,16 @@ pub(crate) fn machine(variant: Variant) -> Machine {
 /// The same, with an update prepared and armed.
 fn armed(variant: Variant, what: &str, how: &str) -> Machine {
     let machine = machine(variant);
-    if what != "dup" {
+    plan_and_arm(&machine, what, how);
+    machine
+}
+
+/// Prepares an update with what comes after the words `offline prepare` in `what`, and arms it as `how` says.
+pub(crate) fn plan_and_arm(machine: &Machine, what: &str, how: &str) {
+    if !what.contains("dup") {
         machine.use_repository("small", &["gpgcheck=0"]);
     }
-    arm(&machine, what, how).exits(REBOOT);
-    machine
+    arm(machine, what, how).exits(REBOOT);
 }
 
 fn arm(machine: &Machine, what: &str, how: &str) -> Ran {
@@ -56,7 +61,7 @@ fn arm(machine: &Machine, what: &str, how: &str) -> Ran {
 }
 
 /// The boot that is diverted: the system asks for a reboot by itself.
-fn update(machine: &Machine) {
+pub(crate) fn update(machine: &Machine) {
     let begun = Instant::now();
     let ran = machine.power_on_default("", "echo came here");
     ran.exits(REBOOT).does_not_say("came here");
@@ -64,7 +69,7 @@ fn update(machine: &Machine) {
 }
 
 /// The boot after it.
-fn look(machine: &Machine, more: &str) -> Ran {
+pub(crate) fn look(machine: &Machine, more: &str) -> Ran {
     let begun = Instant::now();
     let ran = machine
         .power_on_default("", &format!("{LOOK}; {more}"))
@@ -80,7 +85,7 @@ fn tell(what: &str, begun: Instant) {
 
 /// Asserts what [`LOOK`] prints up to the status, word by word.
 #[track_caller]
-fn shows(ran: &Ran, packages: &str, runs: u32, next: u32, status: &str) {
+pub(crate) fn shows(ran: &Ran, packages: &str, runs: u32, next: u32, status: &str) {
     let wanted =
         format!("{packages}runs {runs}/snapshot, next {next}/snapshot\nOffline update: {status}\n");
     assert!(ran.stdout.starts_with(&wanted), "{wanted}\n{ran}");
@@ -152,8 +157,7 @@ fn an_update_in_a_new_snapshot_that_fails_leaves_the_system_as_it_was() {
 
 /// Pulls the plug at each of these points and asserts that the machine comes back by itself, with the old packages or the new
 /// ones, and knows which.
-fn killed(variant: Variant, points: &[(&str, &str, &str)]) {
-    let armed = armed(variant, "dup", "");
+pub(crate) fn killed(armed: &Machine, points: &[(&str, &str, &str)]) {
     for (point, packages, status) in points {
         let machine = armed.copy();
         machine.plug_pulled_at(point);
@@ -180,7 +184,7 @@ fn look_or_reboot(machine: &Machine) -> Option<Ran> {
 fn a_new_snapshot_is_whole_or_gone_wherever_the_plug_is_pulled() {
     const INTERRUPTED: &str = "failed (interrupted)";
     killed(
-        Variant::NestedSqlite,
+        &armed(Variant::NestedSqlite, "dup", ""),
         &[
             ("offline-claim-noted@1", OLD, INTERRUPTED),
             ("offline-claimed@1", OLD, INTERRUPTED),
@@ -201,7 +205,7 @@ fn a_root_that_is_changed_in_place_is_whole_or_what_it_was_wherever_the_plug_is_
     const INTERRUPTED: &str = "failed (interrupted)";
     const REVERTED: &str = "reverted (interrupted)";
     killed(
-        Variant::RwSqlite,
+        &armed(Variant::RwSqlite, "dup", ""),
         &[
             ("offline-claimed@1", OLD, INTERRUPTED),
             ("in-place-created@1", OLD, INTERRUPTED),

@@ -11,6 +11,7 @@ mod boot_dirs;
 mod boot_etc;
 mod boot_generator;
 mod boot_offline;
+mod boot_offline_inside;
 mod boot_timer;
 mod boot_tukit;
 mod crash;

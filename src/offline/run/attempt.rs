@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Error, Result, bail};
 
 use super::screen::Screen;
+use super::trees::Other;
 use super::watch::Watch;
 use crate::offline::plan::Plan;
 use crate::offline::prepare::call;
@@ -23,20 +24,22 @@ use crate::sys::lock::WriteLock;
 use crate::sys::root::descriptor_path;
 use crate::sys::{out, signal};
 use crate::transaction::{
-    self, BasePolicy, Before, BootFiles, Need, Open, Options, Restart, Step, System,
+    self, BasePolicy, Before, BootFiles, Need, Open, Options, Restart, Step, System, WayBack,
     call_package_manager,
 };
 
 /// Notes how far the attempt is before it goes on, with the snapshot once there is one.
-pub(super) type Note<'n> = dyn FnMut(Phase, Option<Tree>) -> Result<()> + 'n;
+pub(super) type Note<'n> = dyn FnMut(Phase, Option<Other>) -> Result<()> + 'n;
 
 /// What an attempt works with.
 #[derive(Debug)]
-pub(super) struct Attempt<'a> {
-    pub(super) system: &'a System,
-    pub(super) lock: &'a WriteLock,
+pub(super) struct Attempt<'a, 's> {
+    pub(super) system: &'s System,
+    pub(super) lock: &'s WriteLock,
     pub(super) claimed: &'a Claimed,
     pub(super) plan: &'a Plan,
+    /// The directory of the state, in the running root.
+    pub(super) directory: &'a Directory,
     /// What was called, for the history.
     pub(super) command: &'a str,
     pub(super) screen: &'a mut Screen,
@@ -51,16 +54,16 @@ pub(super) struct Attempt<'a> {
     pub(super) needs_reboot: bool,
 }
 
-impl Attempt<'_> {
-    /// Does it. Returns the number of the snapshot: the new system, or in place what was before.
+impl<'s> Attempt<'_, 's> {
+    /// Does it. Returns the snapshot of what was before, when it was done in place.
     ///
     /// # Errors
     /// Why it did not succeed; the system that boots next is the one that ran then.
-    pub(super) fn go(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
+    pub(super) fn go(&mut self, note: &mut Note<'_>) -> Result<Option<WayBack<'s>>> {
         self.ask()?;
         match self.plan.strategy {
-            Strategy::NewSnapshot => self.new_snapshot(note),
-            Strategy::InPlace => self.in_place(note),
+            Strategy::NewSnapshot => self.new_snapshot(note).map(|()| None),
+            Strategy::InPlace => self.in_place(note).map(Some),
         }
     }
 
@@ -81,7 +84,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn new_snapshot(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
+    fn new_snapshot(&mut self, note: &mut Note<'_>) -> Result<()> {
         note(Phase::Snapshot, None)?;
         let (system, lock) = (self.system, self.lock);
         let open = Open::begin(system, lock, options())?;
@@ -102,12 +105,12 @@ impl Attempt<'_> {
         if let Some(complaint) = published.complaint {
             out::warn(complaint);
         }
-        Ok(published.id)
+        Ok(())
     }
 
     fn in_new(&mut self, open: &Open<'_>, note: &mut Note<'_>) -> Result<()> {
-        let tree = self.tree(open.id())?;
-        note(Phase::Install, Some(tree))?;
+        let new = self.made(open.id())?;
+        note(Phase::Install, Some(new))?;
         let argv = self.argv(Extent::All);
         self.install(|output| {
             let run = || open.run(argv.clone(), true, false, output);
@@ -116,12 +119,13 @@ impl Attempt<'_> {
         open.purge_kernels()
     }
 
-    fn in_place(&mut self, note: &mut Note<'_>) -> Result<SnapshotId> {
+    fn in_place(&mut self, note: &mut Note<'_>) -> Result<WayBack<'s>> {
         note(Phase::Snapshot, None)?;
         // a trigger in it would lead to an update boot each time it boots
         let strip = |top: &OwnedFd| trigger::strip(top);
         let before = Before::make(self.system, self.lock, self.claimed, strip)?;
-        note(Phase::Protected, Some(self.tree(before.id())?))?;
+        let made = self.made(before.id())?;
+        note(Phase::Protected, Some(made))?;
         let live = before.protect()?;
         note(Phase::Install, None)?;
         let argv = self.argv(Extent::All);
@@ -163,11 +167,18 @@ impl Attempt<'_> {
         bail!("the package manager wants something else than was planned: {text}")
     }
 
-    fn tree(&self, id: SnapshotId) -> Result<Tree> {
-        Ok(Tree {
+    /// The snapshot that was made. What is written from now on has to be in it as well.
+    fn made(&mut self, id: SnapshotId) -> Result<Other> {
+        let store = &self.system.store;
+        let tree = Tree {
             number: id.number(),
-            subvolume: Some(self.system.store.subvolume_id(id)?),
-        })
+            subvolume: Some(store.subvolume_id(id)?),
+        };
+        let directory = self.directory.in_tree(&store.open_snapshot(id)?)?;
+        if let Some(directory) = &directory {
+            self.log.also_in(directory)?;
+        }
+        Ok(Other { tree, directory })
     }
 
     fn install(&mut self, run: impl FnOnce(Output<'_>) -> Result<Exit>) -> Result<()> {
@@ -222,7 +233,8 @@ fn note_package(packages: &mut BTreeMap<String, &'static str>, event: &Event) {
 /// What the package manager says, for `offline log`: a journal on disk is not certain.
 #[derive(Debug)]
 pub(super) struct Log {
-    file: File,
+    /// One in each root that has a directory of the state.
+    files: Vec<File>,
     path: PathBuf,
 }
 
@@ -235,7 +247,18 @@ impl Log {
         directory.remove(Log::NAME)?;
         let file = File::create_new(descriptor_path(directory.fd()).join(Log::NAME));
         let file = file.with_context(|| format!("making {}", path.display()))?;
-        Ok(Log { file, path })
+        let files = vec![file];
+        Ok(Log { files, path })
+    }
+
+    /// From now on also in the directory of a snapshot, which has what was written so far.
+    fn also_in(&mut self, directory: &Directory) -> Result<()> {
+        let file = descriptor_path(directory.fd()).join(Log::NAME);
+        let file = File::options().append(true).open(file);
+        let file =
+            file.with_context(|| format!("opening {} in the snapshot", self.path.display()))?;
+        self.files.push(file);
+        Ok(())
     }
 
     /// Where it is, as the system calls it.
@@ -245,7 +268,7 @@ impl Log {
 
     /// Writes it to disk.
     pub(super) fn sync(&self) -> Result<()> {
-        let synced = self.file.sync_all();
+        let synced = self.files.iter().try_for_each(File::sync_all);
         synced.with_context(|| format!("writing {}", self.path.display()))
     }
 
@@ -255,8 +278,10 @@ impl Log {
             Event::Progress(progress) if progress.done => &progress.label,
             _ => return,
         };
-        // a full disk shows where it matters
-        writeln!(self.file, "{line}").unwrap_or(());
+        for file in &mut self.files {
+            // a full disk shows where it matters
+            writeln!(file, "{line}").unwrap_or(());
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 mod attempt;
 mod checks;
 mod screen;
+mod trees;
 mod watch;
 
 use std::fmt::Display;
@@ -16,17 +17,18 @@ use anyhow::{Context, Error, Result};
 
 use self::attempt::{Attempt, Log};
 use self::screen::Screen;
+use self::trees::{Other, Trees};
 use self::watch::Watch;
 use super::claim::{ClaimError, Request};
 use super::journal::{self, Event};
-use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Strategy, Tree};
+use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Strategy};
 use super::systemd::{self, Job, Manager};
 use super::trigger::{self, PLACES, Trigger};
 use super::{Directory, MARKER, METADATA, record, words};
 use crate::config::{Origin, Value};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, mount, out, root, signal, time};
-use crate::transaction::{self, System};
+use crate::transaction::{self, System, WayBack};
 
 /// Status of a call that is none of the unit's.
 const REFUSED: u8 = 2;
@@ -244,7 +246,7 @@ impl Boot<'_> {
 /// An update whose trigger is gone: whatever happens, there is no second try.
 struct Underway<'b> {
     boot: &'b Boot<'b>,
-    directory: &'b Directory,
+    trees: Trees<'b>,
     record: Record,
     outcome: Outcome,
     screen: Screen,
@@ -259,7 +261,7 @@ impl<'b> Underway<'b> {
     ) -> Underway<'b> {
         Underway {
             boot,
-            directory,
+            trees: Trees::of(directory),
             record,
             outcome,
             screen: Screen::new(),
@@ -271,11 +273,15 @@ impl<'b> Underway<'b> {
         self.screen
             .phase("An update is carried out: do not power off. The system restarts afterwards.");
         let tried = self.try_it(claimed);
-        let (state, cause, error) = match tried {
-            Ok(()) => (State::Applied, None, None),
-            Err((cause, error)) => (self.state_after_failure(), Some(cause), Some(error)),
+        let (state, cause, error, way_back) = match tried {
+            Ok(way_back) => (State::Applied, None, None, way_back),
+            Err((cause, e)) => (self.state_after_failure(), Some(cause), Some(e), None),
         };
         self.note_end(state, cause, error.as_ref());
+        // from then on nothing can be written to it
+        if let Some(way_back) = way_back {
+            way_back.keep();
+        }
         self.screen.phase(&self.outcome.text);
         if state != State::Applied && cause != Some(Cause::Shutdown) {
             std::thread::sleep(self.boot.system.config.offline_pause.value);
@@ -285,17 +291,19 @@ impl<'b> Underway<'b> {
         self.boot.ask(end, u8::from(state != State::Applied), 1)
     }
 
-    fn try_it(&mut self, claimed: &super::Claimed) -> Result<(), (Cause, Error)> {
+    fn try_it(&mut self, claimed: &super::Claimed) -> Result<Option<WayBack<'b>>, (Cause, Error)> {
         let system = self.boot.system;
-        let plan = checks::plan(system, self.directory, &self.record)?;
+        let running = self.trees.running();
+        let plan = checks::plan(system, running, &self.record)?;
         let watch = Watch::new(system.config.offline_stall.value);
-        let log = Log::new(self.directory).map_err(|e| (Cause::Space, e))?;
+        let log = Log::new(running).map_err(|e| (Cause::Space, e))?;
         self.outcome.log = Some(log.path().to_owned());
         let mut attempt = Attempt {
             system,
             lock: self.boot.lock,
             claimed,
             plan: &plan,
+            directory: running,
             command: self.boot.command,
             screen: &mut self.screen,
             watch: &watch,
@@ -304,8 +312,8 @@ impl<'b> Underway<'b> {
             differs: Vec::new(),
             needs_reboot: false,
         };
-        let (record, directory) = (&mut self.record, self.directory);
-        let done = attempt.go(&mut |phase, tree| note(directory, record, phase, tree));
+        let (record, trees) = (&mut self.record, &mut self.trees);
+        let done = attempt.go(&mut |phase, other| note(trees, record, phase, other));
         let cause = done.as_ref().err().map(|e| attempt.cause(e));
         let (packages, log) = (attempt.packages, attempt.log);
         let packages = packages.into_iter().map(|(p, what)| (p, what.to_owned()));
@@ -317,10 +325,7 @@ impl<'b> Underway<'b> {
         if let Err(e) = log.sync() {
             out::warn(format_args!("{e:#}"));
         }
-        match (done, cause) {
-            (Err(e), cause) => Err((cause.unwrap_or(Cause::Install), e)),
-            (Ok(_), _) => Ok(()),
-        }
+        done.map_err(|e| (cause.unwrap_or(Cause::Install), e))
     }
 
     /// In place, what was before boots next as soon as anything may be changed.
@@ -352,16 +357,15 @@ impl<'b> Underway<'b> {
         }
         let tree = self.record.tree.as_ref().and_then(|tree| tree.subvolume);
         self.outcome.subvolumes = std::iter::once(self.record.base).chain(tree).collect();
-        let (directory, record, outcome) = (self.directory, &self.record, &self.outcome);
-        let written = directory
-            .write_outcome(outcome)
-            .map_err(Error::from)
-            .and_then(|()| Ok(failpoint::hit("offline-outcome")?))
-            .and_then(|()| Ok(directory.write_record(record)?))
-            .and_then(|()| Ok(failpoint::hit("offline-ended")?))
-            .and_then(|()| Ok(directory.write_motd(&words::motd_ended(&outcome.text))?));
-        if let Err(e) = written {
-            out::warn(format_args!("{e:#}"));
+        if state == State::Failed {
+            // the running root stays what it is, and nothing else is left
+            self.trees.part();
+        }
+        let (record, outcome) = (&self.record, &self.outcome);
+        for directory in self.trees.each() {
+            if let Err(e) = write_end(directory, record, outcome) {
+                out::warn(format_args!("{e:#}"));
+            }
         }
         if let Some(event) = Event::of_end(record) {
             journal::tell(event, record, &outcome.text);
@@ -399,17 +403,29 @@ impl<'b> Underway<'b> {
 }
 
 fn note(
-    directory: &Directory,
+    trees: &mut Trees<'_>,
     record: &mut Record,
     phase: Phase,
-    tree: Option<Tree>,
+    other: Option<Other>,
 ) -> Result<()> {
     record.phase = Some(phase);
-    if tree.is_some() {
-        record.tree = tree;
+    if let Some(other) = other {
+        record.tree = Some(other.tree);
+        trees.join(other.directory);
     }
+    for directory in trees.each() {
+        directory.write_record(record)?;
+        failpoint::hit("offline-phase-noted")?;
+    }
+    Ok(())
+}
+
+fn write_end(directory: &Directory, record: &Record, outcome: &Outcome) -> Result<()> {
+    directory.write_outcome(outcome)?;
+    failpoint::hit("offline-outcome")?;
     directory.write_record(record)?;
-    Ok(failpoint::hit("offline-phase-noted")?)
+    failpoint::hit("offline-ended")?;
+    Ok(directory.write_motd(&words::motd_ended(&outcome.text))?)
 }
 
 /// What is not part of the root and so is not taken back with it, of what packages and scriptlets write to.
