@@ -7,6 +7,8 @@
 //! Must not print, and knows nothing of snapshots or packages. Nothing here follows a link below the directory of a
 //! resource.
 
+pub mod cancel;
+pub mod fetch;
 pub mod pattern;
 pub mod specifier;
 pub mod uuid;
@@ -16,3 +18,7 @@ pub use pattern::{Fields, Metadata, Pattern, PatternList};
 pub use specifier::Specifiers;
 pub use uuid::Uuid;
 pub use version::Version;
+
+#[cfg(test)]
+#[path = "../../tests/support/http.rs"]
+mod http;
