@@ -135,6 +135,8 @@ impl<'s> Before<'s> {
             });
         }
         self.armed = false;
+        #[cfg(feature = "publish-early")]
+        system.switch_to(lock, self.live)?;
         failpoint::hit("in-place-protected")?;
         Ok(InPlace {
             system,

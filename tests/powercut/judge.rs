@@ -7,6 +7,7 @@ use std::process::Output;
 use std::sync::Mutex;
 
 use crate::fx::{MERGE, PROGRAM, command};
+use crate::offline::{Offline, Said};
 use crate::tree::{Known, Reader, Tree, names};
 
 /// What is in the directory of a snapshot.
@@ -18,8 +19,12 @@ pub(crate) struct Shown {
 
 impl Shown {
     fn is_in_progress(&self) -> bool {
-        let mark = "<key>transactional-update-in-progress</key>";
-        self.info.as_ref().is_some_and(|info| info.contains(mark))
+        self.says("<key>transactional-update-in-progress</key>")
+    }
+
+    /// Whether its description holds `text`.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.info.as_ref().is_some_and(|info| info.contains(text))
     }
 
     /// Whether it has a description, a subvolume, and nothing unfinished.
@@ -44,8 +49,10 @@ pub(crate) struct State {
     rpm: (String, String),
     trees: BTreeMap<String, Tree>,
     recovered: Snapshots,
+    /// In place of all that, where it is about an update in a boot of its own.
+    pub(crate) offline: Option<Offline>,
     /// What is wrong whatever the state.
-    wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
 }
 
 /// The two ends of a recording.
@@ -68,6 +75,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Boot {
     pub(crate) merges: bool,
     pub(crate) recovers: bool,
+    pub(crate) offline: bool,
 }
 
 /// What rpm said of a tree with a database: it would say the same again.
@@ -76,19 +84,26 @@ pub(crate) type Answers = Mutex<HashMap<(u64, u64), (String, String)>>;
 /// Looks at one disk at a time.
 pub(crate) struct Bench<'r> {
     dir: PathBuf,
-    reader: &'r Reader,
+    pub(crate) reader: &'r Reader,
     rpm: &'r Answers,
+    pub(crate) said: &'r Said,
     boot: Boot,
 }
 
 impl<'r> Bench<'r> {
-    pub(crate) fn new(dir: PathBuf, reader: &'r Reader, rpm: &'r Answers, boot: Boot) -> Bench<'r> {
+    pub(crate) fn new(
+        dir: PathBuf,
+        reader: &'r Reader,
+        (rpm, said): (&'r Answers, &'r Said),
+        boot: Boot,
+    ) -> Bench<'r> {
         fs::create_dir(&dir).unwrap();
         fs::create_dir(dir.join("root")).unwrap();
         Bench {
             dir,
             reader,
             rpm,
+            said,
             boot,
         }
     }
@@ -97,7 +112,7 @@ impl<'r> Bench<'r> {
         self.dir.join("disk")
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.dir.join("root")
     }
 
@@ -105,19 +120,11 @@ impl<'r> Bench<'r> {
     /// is, unless it boots.
     pub(crate) fn look(&self, all: bool, quiet: &BTreeSet<String>) -> State {
         let mut state = State::default();
-        let mounted = run(command("mount")
-            .args(["-o", "loop"])
-            .args([self.disk(), self.root()]));
-        if let Err(e) = mounted {
-            state.wrong.push(format!("does not mount: {e}"));
-        } else {
-            if let Err(e) = self.look_inside(&mut state, all, quiet) {
-                state.wrong.push(e);
-            }
-            if let Err(e) = run(command("umount").arg("-R").arg(self.root())) {
-                state.wrong.push(e);
-            }
-        }
+        let looked = match self.boot.offline {
+            true => self.look_offline(&mut state, all),
+            false => self.mounted(|| self.look_inside(&mut state, all, quiet)),
+        };
+        state.wrong.extend(looked.err());
         let mut check = command("btrfs");
         check.args(["check", "--readonly"]).arg(self.disk());
         if let Err(e) = run(&mut check) {
@@ -125,6 +132,24 @@ impl<'r> Bench<'r> {
         }
         fs::remove_file(self.disk()).unwrap();
         state
+    }
+
+    /// Mounts the disk as a boot does while `look` looks at it.
+    pub(crate) fn mounted<T>(&self, look: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+        let root = self.root();
+        let mut mount = command("mount");
+        run(mount.args(["-o", "loop"]).args([&self.disk(), &root]))
+            .map_err(|e| format!("does not mount: {e}"))?;
+        let looked = device(&root).and_then(|device| {
+            for place in [".snapshots", "var"] {
+                let mut mount = command("mount");
+                mount.args(["-t", "btrfs", "-o", &format!("subvol=/@/{place}"), &device]);
+                run(mount.arg(root.join(place)))?;
+            }
+            look()
+        });
+        run(command("umount").arg("-R").arg(&root))?;
+        looked
     }
 
     fn look_inside(
@@ -135,12 +160,6 @@ impl<'r> Bench<'r> {
     ) -> Result<(), String> {
         let root = self.root();
         let snapshots = root.join(".snapshots");
-        let device = device(&root)?;
-        for place in [".snapshots", "var"] {
-            let mut mount = command("mount");
-            mount.args(["-t", "btrfs", "-o", &format!("subvol=/@/{place}"), &device]);
-            run(mount.arg(root.join(place)))?;
-        }
         state.default = default(&root)?;
         state.snapshots = look_at(&snapshots)?;
         if self.boot.merges {
@@ -216,7 +235,7 @@ impl<'r> Bench<'r> {
     }
 
     /// What rpm says of the default snapshot. It wants to write beside its database, which is therefore a copy.
-    fn ask_rpm(&self, tree: &Tree) -> Result<(String, String), String> {
+    pub(crate) fn ask_rpm(&self, tree: &Tree) -> Result<(String, String), String> {
         let key = (tree.sum(), tree.database);
         if let Some(said) = self.rpm.lock().unwrap().get(&key) {
             return Ok(said.clone());
@@ -267,7 +286,7 @@ fn is_elsewhere(line: &str) -> bool {
 }
 
 /// Runs a program of which nothing but success is expected.
-fn run(command: &mut std::process::Command) -> Result<Output, String> {
+pub(crate) fn run(command: &mut std::process::Command) -> Result<Output, String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().replace('\n', "; ");
     match command.output() {
         Ok(out) if out.status.success() => Ok(out),
@@ -288,7 +307,7 @@ fn device(root: &Path) -> Result<String, String> {
 }
 
 /// The number of the snapshot that boots.
-fn default(root: &Path) -> Result<String, String> {
+pub(crate) fn default(root: &Path) -> Result<String, String> {
     let out = run(command("btrfs")
         .args(["subvolume", "get-default"])
         .arg(root))?;
@@ -300,7 +319,7 @@ fn default(root: &Path) -> Result<String, String> {
     number.ok_or(format!("the default subvolume is {text:?}"))
 }
 
-fn look_at(snapshots: &Path) -> Result<Snapshots, String> {
+pub(crate) fn look_at(snapshots: &Path) -> Result<Snapshots, String> {
     let read = |path: &Path| names(path).map_err(|e| format!("{}: {e}", path.display()));
     let mut found = Snapshots::new();
     for name in read(snapshots)? {
@@ -324,9 +343,14 @@ impl Ends {
                 return Err(format!("the {name} end: {}", end.wrong.join("; ")));
             }
         }
-        let same = self.old.default == self.new.default
-            && self.old.snapshots == self.new.snapshots
-            && self.old.unmerged == self.new.unmerged;
+        let same = match (&self.old.offline, &self.new.offline) {
+            (Some(old), Some(new)) => self.is_done_offline(old) || !self.is_done_offline(new),
+            _ => {
+                self.old.default == self.new.default
+                    && self.old.snapshots == self.new.snapshots
+                    && self.old.unmerged == self.new.unmerged
+            }
+        };
         if same {
             return Err("the command changed nothing".into());
         }
@@ -345,6 +369,9 @@ impl Ends {
 
     /// Judges a disk; `done` when the command had come back.
     pub(crate) fn judge(&self, state: &State, done: bool) -> Verdict {
+        if let Some(found) = &state.offline {
+            return self.judge_offline(state, found, done);
+        }
         let mut wrong = state.wrong.clone();
         if wrong.is_empty() {
             self.what_boots(state, &mut wrong);
@@ -430,6 +457,7 @@ impl Ends {
 impl State {
     /// How many files were looked at.
     pub(crate) fn files(&self) -> usize {
-        self.trees.values().map(Tree::len).sum()
+        let offline = self.offline.as_ref().map_or(0, Offline::files);
+        self.trees.values().map(Tree::len).sum::<usize>() + offline
     }
 }

@@ -13,6 +13,7 @@ mod directories;
 mod fx;
 mod judge;
 mod log;
+mod offline;
 mod record;
 mod replay;
 mod scenario;

@@ -33,6 +33,10 @@ pub(crate) fn record(scenario: &Scenario, scratch: &Path) -> Recording {
     fs::create_dir(&dir).unwrap();
     let at = |name: &str| dir.join(name);
     let mut machine = Machine::of(scenario.variant);
+    if scenario.offline {
+        // its unit has to be there
+        machine.install();
+    }
     if !scenario.prepare.is_empty() {
         machine.prepare(scenario.prepare);
     }

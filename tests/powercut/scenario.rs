@@ -1,6 +1,7 @@
 //! The commands that are cut off.
 
 use crate::fx::Variant;
+use crate::offline;
 
 /// Which program does the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub(crate) struct Scenario {
     pub(crate) promises: bool,
     /// Whether a boot merges /etc once more before it is judged.
     pub(crate) merges: bool,
+    /// Whether it is about an update in a boot of its own, and what follows is judged by the boots that come then.
+    pub(crate) offline: bool,
 }
 
 pub(crate) const INSTALL: Scenario = Scenario {
@@ -47,10 +50,28 @@ pub(crate) const INSTALL: Scenario = Scenario {
     under: Under::Product,
     promises: true,
     merges: false,
+    offline: false,
+};
+
+/// An upgrade that updates, replaces, removes, downgrades and adds packages, in an update boot of a read-write system.
+const OFFLINE: Scenario = Scenario {
+    name: "offline-in-place",
+    variant: Variant::RwSqlite,
+    prepare: offline::PREPARE,
+    before: &[(
+        "cd /etc/zypp/repos.d && rm * && printf '[b]\nenabled=1\nbaseurl=dir:///run/repos/before\ntype=rpm-md\ngpgcheck=0\n' > b.repo
+         zypper -q -n install fx-etc fx-old fx-plug fx-down",
+        0,
+    )],
+    repository: Some("after"),
+    setup: "echo 1 > /run/userspace; transactional-update -q offline prepare dup && transactional-update -q offline arm && echo 2 > /run/userspace",
+    command: "transactional-update -q offline run",
+    offline: true,
+    ..INSTALL
 };
 
 /// How the tests and the proof know them.
-pub(crate) const SCENARIOS: [Scenario; 14] = [
+pub(crate) const SCENARIOS: [Scenario; 17] = [
     INSTALL,
     Scenario {
         name: "install-nested-etc",
@@ -154,10 +175,22 @@ pub(crate) const SCENARIOS: [Scenario; 14] = [
         promises: false,
         ..INSTALL
     },
+    OFFLINE,
+    Scenario {
+        name: "offline-new-snapshot",
+        setup: "echo 1 > /run/userspace; transactional-update -q offline prepare --strategy new-snapshot dup && transactional-update -q offline arm && echo 2 > /run/userspace",
+        ..OFFLINE
+    },
+    Scenario {
+        name: "offline-arm",
+        setup: "echo 1 > /run/userspace; transactional-update -q offline prepare dup",
+        command: "transactional-update -q offline arm",
+        ..OFFLINE
+    },
 ];
 
 /// What of these finds nothing is blind.
-pub(crate) const CONTROLS: [Scenario; 3] = [
+pub(crate) const CONTROLS: [Scenario; 5] = [
     Scenario {
         name: "default-early",
         command: "bash /run/by-hand install -y fx-etc",
@@ -175,6 +208,18 @@ pub(crate) const CONTROLS: [Scenario; 3] = [
         name: "published-early",
         under: Under::EarlyProduct,
         ..INSTALL
+    },
+    // the root that is being changed boots next
+    Scenario {
+        name: "offline-published-early",
+        under: Under::EarlyProduct,
+        ..OFFLINE
+    },
+    Scenario {
+        name: "offline-armed-early",
+        setup: "echo 1 > /run/userspace; transactional-update -q offline prepare dup",
+        command: "ln -s /var/lib/transactional-update/offline /system-update; sync -f /; transactional-update -q offline arm",
+        ..OFFLINE
     },
 ];
 

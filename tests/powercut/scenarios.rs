@@ -183,6 +183,33 @@ fn the_recovery_of_a_removal_is_repeated() {
 }
 
 #[test]
+fn an_offline_update_in_place_is_old_or_new_and_known_as_what_it_is() {
+    cut_off(
+        "an_offline_update_in_place_is_old_or_new_and_known_as_what_it_is",
+        "offline-in-place",
+        |seed| Points::Random(1, seed),
+    );
+}
+
+#[test]
+fn an_offline_update_in_a_new_snapshot_is_old_or_new_and_known_as_what_it_is() {
+    cut_off(
+        "an_offline_update_in_a_new_snapshot_is_old_or_new_and_known_as_what_it_is",
+        "offline-new-snapshot",
+        |seed| Points::Random(1, seed),
+    );
+}
+
+#[test]
+fn arming_never_leads_to_an_update_boot_that_knows_of_no_update() {
+    cut_off(
+        "arming_never_leads_to_an_update_boot_that_knows_of_no_update",
+        "offline-arm",
+        |seed| Points::Random(1, seed),
+    );
+}
+
+#[test]
 fn a_default_that_is_switched_early_is_caught() {
     is_caught(
         "a_default_that_is_switched_early_is_caught",
@@ -203,5 +230,21 @@ fn a_product_that_publishes_early_is_caught() {
     is_caught(
         "a_product_that_publishes_early_is_caught",
         "published-early",
+    );
+}
+
+#[test]
+fn a_root_that_is_changed_in_place_while_it_boots_next_is_caught() {
+    is_caught(
+        "a_root_that_is_changed_in_place_while_it_boots_next_is_caught",
+        "offline-published-early",
+    );
+}
+
+#[test]
+fn a_trigger_before_what_it_leads_to_is_caught() {
+    is_caught(
+        "a_trigger_before_what_it_leads_to_is_caught",
+        "offline-armed-early",
     );
 }

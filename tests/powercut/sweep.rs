@@ -11,6 +11,7 @@ use crate::chunks::Untouched;
 use crate::fx::{Ran, command, repositories, require_root};
 use crate::judge::{Answers, Bench, Boot, Ends, State, Verdict};
 use crate::log::{Cut, Random};
+use crate::offline::Said;
 use crate::record::{Recording, record};
 use crate::replay::{Replay, cases};
 use crate::scenario::{Scenario, Under};
@@ -113,14 +114,24 @@ pub(crate) fn sweep(scenario: &Scenario, points: Points, workers: usize) -> Foun
     let recorded = begun.elapsed().as_secs_f32();
     let cuts = cuts(&recording, points);
     let untouched = Untouched::of(&recording.base(), &recording.log);
-    let reader = Reader::new(untouched, !scenario.merges);
+    // boots before it is looked at change them
+    let times_of_directories = !scenario.merges && !scenario.offline;
+    let reader = Reader::new(untouched, times_of_directories);
     let boot = Boot {
         merges: scenario.merges,
         recovers: !matches!(scenario.under, Under::ByHand(_)),
+        offline: scenario.offline,
     };
-    let rpm = Answers::default();
+    let (rpm, said) = (Answers::default(), Said::default());
     let benches: Vec<Bench<'_>> = (0..workers)
-        .map(|n| Bench::new(recording.dir.join(n.to_string()), &reader, &rpm, boot))
+        .map(|n| {
+            Bench::new(
+                recording.dir.join(n.to_string()),
+                &reader,
+                (&rpm, &said),
+                boot,
+            )
+        })
         .collect();
     let ends = ends(&recording, &benches[0]);
     ends.check()

@@ -40,6 +40,12 @@ impl Tree {
         self.files == other.files
     }
 
+    /// The same without a path.
+    pub(crate) fn without(mut self, path: &Path) -> Tree {
+        self.files.remove(path);
+        self
+    }
+
     /// How many paths differ, and the first of them.
     pub(crate) fn difference(&self, other: &Tree) -> String {
         let paths: Vec<_> = self
