@@ -61,7 +61,7 @@ pub fn prepare(
     system: &System,
     lock: &WriteLock,
     wish: &Wish<'_>,
-    take: &mut dyn FnMut(&Event),
+    take: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<Prepared> {
     not_inside_another()?;
     let mut view = View::of(system)?;
@@ -122,7 +122,7 @@ struct Job<'s> {
 }
 
 impl Job<'_> {
-    fn make(&self, take: &mut dyn FnMut(&Event)) -> Result<Prepared> {
+    fn make(&self, take: &mut (dyn FnMut(&Event) + Send)) -> Result<Prepared> {
         let (changes, space, success) = self.download(take)?;
         if changes.is_empty() {
             return Ok(Prepared {
@@ -158,7 +158,7 @@ impl Job<'_> {
     }
 
     /// Reads the repositories, solves and downloads: what changes, and by how many bytes the system grows at least.
-    fn download(&self, take: &mut dyn FnMut(&Event)) -> Result<(Changes, u64, Success)> {
+    fn download(&self, take: &mut (dyn FnMut(&Event) + Send)) -> Result<(Changes, u64, Success)> {
         let path = record::path();
         for cache in [PACKAGES, METADATA] {
             let doing = || format!("making {}", path.join(cache).display());

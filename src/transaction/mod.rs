@@ -34,7 +34,7 @@ pub use etc::{forget, merge, nest_etc};
 pub use hidden::HiddenFile;
 pub use in_place::{Before, Changed, Claim, InPlace, WayBack};
 pub use live::{APPLIED, Mounting, NEXT_ROOT};
-pub use manager::call_package_manager;
+pub use manager::{call_package_manager, understand};
 pub use open::{Open, mark_booted};
 pub use options::Options;
 pub use plugins::{PluginError, Step, before_reboot};

@@ -5,15 +5,14 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::package::xml::Parser;
-use crate::package::{Action, Event, Failure, FailureKind, Report, Success, judge};
+use crate::package::{Action, Event, Failure, FailureKind, Report, Success};
 use crate::sys::cmd::Argv;
 use crate::sys::signal;
 use crate::sys::tool::Tool;
+use crate::transaction::understand;
 
 /// How long a whole distribution may take over a slow line.
 const LIMIT: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many lines of its standard error are kept for the message.
-const TAIL: usize = 20;
 
 /// Calls the package manager for `action`, whose output is XML. `take` is told of each event as it comes.
 ///
@@ -22,29 +21,27 @@ const TAIL: usize = 20;
 pub(in crate::offline) fn package_manager(
     action: Action,
     argv: &Argv,
-    take: &mut dyn FnMut(&Event),
+    take: &mut (dyn FnMut(&Event) + Send),
 ) -> Result<(Report, Success)> {
-    let mut report = Report::new();
-    let mut parser = Parser::new();
-    let mut sink = |event: Event| {
-        report.take(&event);
-        take(&event);
-    };
-    let tool = Tool::new(argv.clone(), LIMIT)
-        .heeding_signals()
-        .env("LC_ALL", "C.UTF-8");
-    let done = tool.stream(&mut |piece| {
-        parser.feed(piece, &mut sink);
-        Ok(())
-    });
-    // what it says when it is asked to end is not the reason
-    signal::check()?;
-    let done = done?;
-    parser.finish(&mut sink);
-    let stderr = String::from_utf8_lossy(&done.stderr);
-    let lines: Vec<&str> = stderr.lines().collect();
-    let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-    match judge(action, done.code.into(), &report, &tail) {
+    let (report, verdict) = understand(action, take, |events, stderr| {
+        let mut parser = Parser::new();
+        let tool = Tool::new(argv.clone(), LIMIT)
+            .heeding_signals()
+            .env("LC_ALL", "C.UTF-8");
+        let done = tool.stream(&mut |piece| {
+            parser.feed(piece, &mut *events);
+            Ok(())
+        });
+        // what it says when it is asked to end is not the reason
+        signal::check()?;
+        let done = done?;
+        parser.finish(events);
+        String::from_utf8_lossy(&done.stderr)
+            .lines()
+            .for_each(stderr);
+        Ok(done.code)
+    })?;
+    match verdict {
         Ok(success) => Ok((report, success)),
         Err(failure) => Err(explained(failure, &report).into()),
     }
