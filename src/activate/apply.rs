@@ -13,7 +13,7 @@ use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::mount::{self, Mount};
 use crate::sys::root::descriptor_path;
-use crate::sys::tool::{Tool, ToolError};
+use crate::sys::tool::{Done, Tool, ToolError};
 use crate::sys::{beneath, failpoint, out};
 use crate::transaction::{APPLIED, Mounting, System, forget, merge, recover};
 
@@ -217,13 +217,11 @@ fn tell_programs(system: &System) {
         calls.push(&["systemd-tmpfiles", "--create"]);
     }
     for words in calls {
-        let failed = match Tool::new(Argv::new(words.iter().copied()), LIMIT).run() {
-            Ok(done) if done.code == 0 => continue,
-            Err(ToolError::NotFound(_)) => continue,
-            Ok(done) => done.last_words(),
-            Err(e) => e.to_string(),
-        };
-        out::warn(format_args!("{} failed: {failed}", words.join(" ")));
+        let done = Tool::new(Argv::new(words.iter().copied()), LIMIT).run();
+        match done.and_then(Done::succeeded) {
+            Ok(_) | Err(ToolError::NotFound(_)) => {}
+            Err(e) => out::warn(e),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use crate::boot;
 use crate::sys::cmd::Argv;
@@ -30,15 +30,7 @@ struct Kernel {
 /// When it is not found or not accepted.
 pub(super) fn load(system: &System) -> Result<()> {
     let argv = Argv::new(kernel(system)?.argv());
-    let text = argv.to_string();
-    let done = Tool::new(argv, LIMIT).run()?;
-    if done.code != 0 {
-        bail!(
-            "{text} failed with status {}: {}",
-            done.code,
-            done.last_words()
-        );
-    }
+    Tool::new(argv, LIMIT).run()?.succeeded()?;
     Ok(())
 }
 

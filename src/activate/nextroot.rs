@@ -133,11 +133,8 @@ fn by_fstab(root: &Path, point: &Path) -> Result<()> {
     let mut words: Vec<std::ffi::OsString> = vec!["mount".into(), "--target-prefix".into()];
     words.extend([root.into(), "--fstab".into()]);
     words.extend([root.join(FSTAB).into(), point.into()]);
-    let done = Tool::new(Argv::new(words), LIMIT).run()?;
-    match done.code {
-        0 => Ok(()),
-        _ => bail!("{}", done.last_words()),
-    }
+    Tool::new(Argv::new(words), LIMIT).run()?.succeeded()?;
+    Ok(())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::kexec;
 use crate::config::{Config, RebootMethod};
 use crate::sys::cmd::Argv;
 use crate::sys::out;
-use crate::sys::tool::{Tool, ToolError};
+use crate::sys::tool::{Done, Tool, ToolError};
 use crate::transaction::{self, Restart, System};
 
 /// Time for a program to hand the wish over; none of them waits for the reboot itself.
@@ -122,16 +122,8 @@ fn is_rebootmgr_active() -> Result<bool> {
 fn call(words: &[&str]) -> Result<()> {
     let argv = Argv::new(words);
     let text = argv.to_string();
-    let done = Tool::new(argv, LIMIT)
-        .run()
-        .context("the system is not rebooted")?;
-    if done.code != 0 {
-        bail!(
-            "the system is not rebooted: {text} failed with status {}: {}",
-            done.code,
-            done.last_words()
-        );
-    }
+    let done = Tool::new(argv, LIMIT).run().and_then(Done::succeeded);
+    done.context("the system is not rebooted")?;
     out::say(format_args!("Reboot: {text}"));
     Ok(())
 }

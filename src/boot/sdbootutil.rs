@@ -1,7 +1,7 @@
 //! The program sdbootutil, which owns the entries on the ESP of openSUSE's systems with systemd-boot or grub2-bls.
 
 use crate::sys::cmd::Argv;
-use crate::sys::tool::{Done, Tool, plugin_limit};
+use crate::sys::tool::{Done, Tool, ToolError, plugin_limit};
 use crate::sys::{Root, failpoint, fs};
 
 /// Where it is, below the root.
@@ -118,19 +118,9 @@ pub(super) fn update_predictions() -> Result<(), String> {
 
 fn call(words: &[&str]) -> Result<Done, String> {
     let argv = Argv::new([&[NAME], words].concat());
-    let done = Tool::new(argv.clone(), plugin_limit())
-        .run()
-        .map_err(|e| format!("`{argv}`: {e}"))?;
-    match done.code {
-        0 => Ok(done),
-        code => {
-            let said = done.last_words();
-            let said = if said.is_empty() {
-                said
-            } else {
-                format!(": {said}")
-            };
-            Err(format!("`{argv}` failed with status {code}{said}"))
-        }
-    }
+    let done = Tool::new(argv.clone(), plugin_limit()).run();
+    done.and_then(Done::succeeded).map_err(|e| match e {
+        ToolError::Failed(..) => e.to_string(),
+        e => format!("`{argv}`: {e}"),
+    })
 }

@@ -174,6 +174,7 @@ mod tests {
     #[test]
     fn lines_that_it_could_not_apply_are_no_failure_but_any_other_end_is() {
         let done = |code| Done {
+            argv: Argv::new([PROGRAM]),
             code,
             stdout: Vec::new(),
             stderr: b"first\nsecond\n".to_vec(),

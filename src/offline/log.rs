@@ -116,11 +116,11 @@ fn boots(record: Option<&Record>) -> Result<Vec<Boot>> {
         found.take(piece);
         Ok(())
     });
-    match done {
-        Ok(done) if done.code > 1 => {
-            anyhow::bail!("{JOURNALCTL} failed: {}", done.last_words())
-        }
-        // 1: nothing was found
+    match done.and_then(|done| match done.code {
+        // nothing was found
+        1 => Ok(done),
+        _ => done.succeeded(),
+    }) {
         Ok(_) => {}
         Err(e @ ToolError::NotFound(_)) => tracing::info!("{e}"),
         Err(e) => return Err(e).context("searching the journal"),
@@ -186,13 +186,8 @@ fn show_boot(boot: &Boot) -> Argv {
 }
 
 fn stream(argv: Argv) -> Result<()> {
-    let text = argv.to_string();
-    let done = Tool::new(argv, LIMIT)
-        .stream(&mut out::answer_bytes)
-        .with_context(|| text.clone())?;
-    if done.code != 0 {
-        anyhow::bail!("{text} failed: {}", done.last_words());
-    }
+    let done = Tool::new(argv, LIMIT).stream(&mut out::answer_bytes)?;
+    done.succeeded()?;
     Ok(())
 }
 

@@ -4,12 +4,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::fcntl::readlinkat;
 
 use super::state::{EndAction, Userspace};
 use crate::sys::cmd::Argv;
-use crate::sys::tool::Tool;
+use crate::sys::tool::{Done, Tool};
 use crate::sys::{Root, beneath, owner};
 
 /// Time for an answer. The first process answers as soon as it has nothing more urgent to do.
@@ -43,14 +43,11 @@ impl Manager {
             "--property=UserspaceTimestampMonotonic",
             "--property=SoftRebootsCount",
         ];
-        match Tool::new(Argv::new(words), LIMIT).run() {
-            Ok(done) if done.code == 0 => Manager::parse(&String::from_utf8_lossy(&done.stdout)),
-            Ok(done) => {
-                tracing::info!("the first process does not answer: {}", done.last_words());
-                Manager::default()
-            }
+        let done = Tool::new(Argv::new(words), LIMIT).run();
+        match done.and_then(Done::succeeded) {
+            Ok(done) => Manager::parse(&String::from_utf8_lossy(&done.stdout)),
             Err(e) => {
-                tracing::info!("the first process is not asked: {e}");
+                tracing::info!("the first process does not answer: {e}");
                 Manager::default()
             }
         }
@@ -125,13 +122,9 @@ pub fn is_update_starting() -> Result<bool> {
         "--full",
         TARGET,
     ];
-    let done = Tool::new(Argv::new(words), LIMIT).run()?;
-    if done.code != 0 {
-        bail!(
-            "which jobs the first process has is not known: {}",
-            done.last_words()
-        );
-    }
+    let done = Tool::new(Argv::new(words), LIMIT).run();
+    let done = done.and_then(Done::succeeded);
+    let done = done.context("which jobs the first process has is not known")?;
     Ok(has_start_job(&String::from_utf8_lossy(&done.stdout)))
 }
 
@@ -213,20 +206,12 @@ impl Job {
 /// # Errors
 /// When the first process has not accepted it; nothing will happen then.
 pub fn queue(job: &Job) -> Result<()> {
-    let argv = job.argv();
-    let text = argv.to_string();
-    let done = Tool::new(argv, LIMIT)
+    let done = Tool::new(job.argv(), LIMIT)
         .env("SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT", "1")
         .env("SYSTEMCTL_SKIP_AUTO_KEXEC", "1")
-        .run()
-        .with_context(|| format!("asking for {text}"))?;
-    if done.code != 0 {
-        bail!(
-            "{text} failed with status {}: {}",
-            done.code,
-            done.last_words()
-        );
-    }
+        .run();
+    let done = done.and_then(Done::succeeded);
+    done.context("asking the first process for what comes next")?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use super::SnapshotId;
 use crate::sys::cmd::Argv;
 use crate::sys::root::INSIDE;
-use crate::sys::tool::{Tool, plugin_limit};
+use crate::sys::tool::{Done, Tool, ToolError, plugin_limit};
 use crate::sys::{Root, out};
 
 /// The variable that tells a plugin of ours that it is we who call it, and not a snapper that works by itself.
@@ -162,13 +162,9 @@ impl Plugins {
             .env("LC_ALL", "C")
             .env("LANGUAGE", "C")
             .env(CALLER_VARIABLE, "yes");
-        match tool.run() {
-            Ok(done) if done.code == 0 => {}
-            Ok(done) => out::warn(format_args!(
-                "the snapper plugin `{argv}` failed with status {}: {}",
-                done.code,
-                done.last_words()
-            )),
+        match tool.run().and_then(Done::succeeded) {
+            Ok(_) => {}
+            Err(e @ ToolError::Failed(..)) => out::warn(format_args!("the snapper plugin {e}")),
             Err(e) => out::warn(format_args!("the snapper plugin `{argv}` failed: {e}")),
         }
     }

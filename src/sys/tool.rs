@@ -50,6 +50,8 @@ pub struct Tool {
 /// How it ended by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
+    /// What was called.
+    pub argv: Argv,
     /// Its exit code; 128 and the signal's number when a signal ended it.
     pub code: u8,
     /// What it printed, at most 1 MiB.
@@ -59,6 +61,20 @@ pub struct Done {
 }
 
 impl Done {
+    /// Takes any end but success for an error.
+    ///
+    /// # Errors
+    /// [`ToolError::Failed`], with what was called, how it ended and its last words.
+    pub fn succeeded(self) -> Result<Done, ToolError> {
+        match self.code {
+            0 => Ok(self),
+            code => {
+                let words = self.last_words();
+                Err(ToolError::Failed(self.argv, code, words))
+            }
+        }
+    }
+
     /// The last line that says something: of the complaints, else of the output; empty when there is none.
     #[must_use]
     pub fn last_words(&self) -> String {
@@ -73,7 +89,7 @@ impl Done {
     }
 }
 
-/// Why there is no [`Done`]. The text names the program.
+/// Why there is no [`Done`], or none that counts. The text names the program.
 #[derive(Debug)]
 pub enum ToolError {
     /// There is no such program.
@@ -82,6 +98,8 @@ pub enum ToolError {
     NotRun(String, io::Error),
     /// It was killed after this time.
     TimedOut(String, Duration),
+    /// It ended with this code and these last words.
+    Failed(Argv, u8, String),
 }
 
 impl fmt::Display for ToolError {
@@ -94,6 +112,13 @@ impl fmt::Display for ToolError {
                 "{name} did not end within {} seconds and was killed",
                 limit.as_secs_f32()
             ),
+            ToolError::Failed(argv, code, words) => {
+                write!(f, "`{argv}` failed with status {code}")?;
+                match words.as_str() {
+                    "" => Ok(()),
+                    words => write!(f, ": {words}"),
+                }
+            }
         }
     }
 }
@@ -189,6 +214,7 @@ impl Tool {
             tracing::info!("{}: {line}", self.argv.program().display());
         }
         Done {
+            argv: self.argv.clone(),
             code,
             stdout,
             stderr,
@@ -352,6 +378,14 @@ mod tests {
         let done = sh("echo out; echo first >&2; echo last words >&2; exit 3", 60).unwrap();
         assert_eq!((done.code, &*done.stdout), (3, &b"out\n"[..]));
         assert_eq!(done.last_words(), "last words");
+        let error = done.succeeded().unwrap_err().to_string();
+        assert!(
+            error.ends_with("exit 3'` failed with status 3: last words"),
+            "{error}"
+        );
+        let error = sh("exit 3", 60).and_then(Done::succeeded).unwrap_err();
+        assert_eq!(error.to_string(), "`sh -c 'exit 3'` failed with status 3");
+        assert!(sh("true", 60).and_then(Done::succeeded).is_ok());
         assert_eq!(sh("kill -TERM $$", 60).unwrap().code, 128 + 15);
     }
 

@@ -206,7 +206,7 @@ fn a_reboot_that_cannot_be_asked_for_is_a_failure_that_names_the_program() {
     machine
         .boot("touch /run/systemctl.fails; transactional-update reboot")
         .exits(1)
-        .says("the system is not rebooted: systemctl reboot failed with status 3: no, not now");
+        .says("the system is not rebooted: `systemctl reboot` failed with status 3: no, not now");
     configure(&machine, "notify", "");
     machine
         .tu("reboot")
