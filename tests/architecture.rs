@@ -40,6 +40,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "transaction",
             "manage",
             "snapshot",
+            "boot",
             "sandbox",
             "package",
             "rpmdb",

@@ -10,11 +10,9 @@ use std::path::{Path, PathBuf};
 use nix::dir::Dir;
 use nix::sys::stat::fstat;
 
-use super::BootError;
+use super::{BootError, PLACES};
 use crate::sys::{Root, beneath};
 
-/// Where it is mounted, as bootctl(1) looks: an extended boot partition holds the entries where there is one.
-const PLACES: [&str; 3] = ["boot", "efi", "boot/efi"];
 const ENTRIES: &str = "loader/entries";
 /// Bounds of what is read: of an entry, in bytes, and of their number.
 const ENTRY_LIMIT: u64 = 64 << 10;

@@ -22,6 +22,10 @@ use std::str::FromStr;
 
 use crate::sys::{Root, beneath, failpoint};
 
+/// Where the partitions are mounted that firmware and loader read, as bootctl(1) looks: an extended boot partition holds the entries
+/// where there is one. What packages put there is no part of the root.
+pub const PLACES: [&str; 3] = ["boot", "efi", "boot/efi"];
+
 /// An error of the layer that does the switch, without tying this one to it.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 

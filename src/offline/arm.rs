@@ -18,6 +18,7 @@ use super::trigger::{self, Place, Trigger};
 use super::verify::{same_base, sha256, verify};
 use super::view::View;
 use super::{Directory, base, local, power, reach, record, space, words};
+use crate::boot;
 use crate::sys::lock::WriteLock;
 use crate::sys::root::inside;
 use crate::sys::{Root, failpoint, mount, out};
@@ -196,12 +197,13 @@ fn not_pinned(root: &Root) -> Result<()> {
 
 /// What is written to in an update boot must be there then.
 fn is_local(root: &Root, plan: &Plan) -> Result<()> {
-    const BOOT: [&str; 3] = ["boot", "boot/efi", "efi"];
     let mounts = mount::mounts().context("reading the list of mounts")?;
     let fstab = mount::fstab(root).context("reading etc/fstab")?;
     let mut places = vec![record::path()];
     if touches_boot(plan) {
-        let there = BOOT.into_iter().filter(|place| root.join(place).exists());
+        let there = boot::PLACES
+            .into_iter()
+            .filter(|place| root.join(place).exists());
         places.extend(there.map(|place| inside(Path::new(place))));
     }
     for place in places {

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use super::open::environment;
 use super::{System, not_inside_another, recover};
+use crate::boot;
 use crate::sandbox::{Exit, Mounts, Output, Run};
 use crate::snapshot::{
     BaseRef, EtcLayout, Info, Inventory, Metadata, NUMBER, Snapshot, SnapshotId, Syncpoint, key,
@@ -323,11 +324,8 @@ fn note(
     Ok(system.store.write_info(lock, live, &info)?)
 }
 
-/// Where packages put files that are not part of the root: kernels and what the loader needs.
-const BOOT: [&str; 3] = ["boot", "boot/efi", "efi"];
-
 fn sync_others(root: &Root) -> Result<(), Failure> {
-    for place in BOOT {
+    for place in boot::PLACES {
         let path = root.join(place);
         let doing = || format!("writing the file system of {} to disk", path.display());
         match std::fs::File::open(&path) {

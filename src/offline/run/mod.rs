@@ -25,6 +25,7 @@ use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Stra
 use super::systemd::{self, Job, Manager};
 use super::trigger::{self, PLACES, Trigger};
 use super::{Directory, MARKER, METADATA, record, words};
+use crate::boot;
 use crate::config::{Origin, Value};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, mount, out, root, signal, time};
@@ -430,14 +431,16 @@ fn write_end(directory: &Directory, record: &Record, outcome: &Outcome) -> Resul
 
 /// What is not part of the root and so is not taken back with it, of what packages and scriptlets write to.
 fn not_reverted(strategy: Strategy) -> Vec<PathBuf> {
-    const BOOT: [&str; 3] = ["boot", "boot/efi", "efi"];
     const LIVE: [&str; 5] = ["home", "opt", "root", "srv", "var"];
     let live = match strategy {
         Strategy::InPlace => &LIVE[..],
         Strategy::NewSnapshot => &[],
     };
     let mounts = mount::mounts().unwrap_or_default();
-    let places = BOOT.iter().chain(live).map(|p| root::inside(p.as_ref()));
+    let places = boot::PLACES
+        .iter()
+        .chain(live)
+        .map(|p| root::inside(p.as_ref()));
     let is_own = |place: &PathBuf| mounts.iter().any(|m| m.point == *place);
     places.filter(is_own).collect()
 }
