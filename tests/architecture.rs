@@ -38,7 +38,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "offline",
         &[
             "transaction",
-            "manage",
             "snapshot",
             "boot",
             "sandbox",
