@@ -5,6 +5,7 @@
 pub(crate) mod create_dirs;
 pub(crate) mod generator;
 pub(crate) mod json;
+pub(crate) mod offline;
 pub(crate) mod page;
 pub(crate) mod sync_etc;
 pub(crate) mod tukit;
@@ -72,10 +73,7 @@ pub(crate) fn program_page() -> String {
         page.command(sub, "");
     }
     page.item("-h, --help", "Each command prints its help with this.");
-    page.section("Offline updates");
-    for paragraph in OFFLINE {
-        page.text(paragraph);
-    }
+    offline::describe(&mut page);
     page.section("Options")
         .text("They stand anywhere in the line, but what follows pkg, migration, register and run belongs to those.");
     page.options(&command);
@@ -142,29 +140,6 @@ const DESCRIPTION: &[&str] = &[
      completed or undone by the next boot or command; until then status says that the default is not known to be bootable.",
 ];
 
-const OFFLINE: &[&str] = &[
-    "offline prepare reads the repositories, finds out what the update installs and removes, downloads it and checks it. It works with caches \
-     of its own below /var/lib/transactional-update/offline and changes nothing of the running system but the log and the notes of the \
-     package manager. It asks nothing, agrees to licences of products, and imports no key: signatures are checked with the keys that \
-     the system trusts already. What the package manager accepts is accepted, so that a repository with gpgcheck=0 needs no signature; \
-     each package has to fit its own digests, and its signature when the key is known. Package files and options that could change what is \
-     trusted are refused. An enabled repository that cannot be read fails it. What it leaves is a plan, and an earlier plan is \
-     gone; while an update is armed or carried out, it refuses. With nothing to do it leaves no plan, and succeeds.",
-    "A plan is for the system that it was made in: when packages were installed or removed since, or another snapshot runs or boots next, it is \
-     stale and has to be prepared again. The update boot has no network. It carries the plan out exactly, with the \
-     packages that were checked, or changes nothing.",
-    "offline arm lets the next boot carry the plan out: it makes the link /system-update, or /etc/system-update where the root is read-only, which \
-     systemd.offline-updates(7) describes. It refuses, and changes nothing, when another program has armed an update, when another \
-     snapshot boots next or fstab pins the root, when the plan is stale or a package is missing or damaged, when its directory is on a network or is \
-     mounted on demand, on battery, without enough room, and when a unit or generator that is needed is missing or masked. Without --reboot \
-     or --soft-reboot whoever restarts the system next starts the update. In it there is no login and no network; \
-     systemd.unit=multi-user.target on the kernel command line skips it, and it stays armed. While it is armed, commands without a \
-     person (auto, and none at all) do nothing; other changes go on with a warning, since they make the plan stale.",
-    "offline status tells what has become of it, also when the update boot was cut off at any point: what boots and what was noted decide. A result is \
-     shown at login until offline status --ack, offline cancel or the next offline prepare. The journal has a record of each event with the fields \
-     TU_PLAN_ID, TU_STRATEGY and TU_CAUSE, by which offline log finds the boots.",
-];
-
 const EXIT: &[(&str, &str)] = &[
     ("0", "It is done, or there was nothing to do."),
     (
@@ -174,7 +149,8 @@ const EXIT: &[(&str, &str)] = &[
     ),
     (
         "2",
-        "offline arm: the command line was not understood. offline status: an update is armed or has begun.",
+        "offline arm: the command line was not understood. offline status: an update is armed or has begun. offline run: this is no update \
+         boot, and nothing was done.",
     ),
     (
         "3",
@@ -249,7 +225,13 @@ const UNITS: &[(&str, &str)] = &[
 const FILES: &[(&str, &str)] = &[
     (
         "/var/lib/transactional-update/offline",
-        "The offline update: plan.json with what it will do, packages and metadata, what it works with, and what has become of it.",
+        "The offline update: plan.json is what it will do, packages and metadata are what it works with, state.json is what has become of it, \
+         result.json has the details, update.log what the package manager printed, motd what is shown at login. \
+         .transactional-update-armed is there while it is armed. Only root may be able to write there, or nothing of it is believed.",
+    ),
+    (
+        "/system-update, /etc/system-update",
+        "The link that leads into the update boot, see systemd.offline-updates(7). One that leads elsewhere is of another program and stays.",
     ),
     (
         "/usr/lib/motd.d/transactional-update-offline",

@@ -126,7 +126,7 @@ impl Page {
                 .unwrap_or_default();
             self.item(
                 &format!("{}{}", names.join(", "), value(option)),
-                &format!("{help}."),
+                &format!("{help}.{}", words(option)),
             );
         }
     }
@@ -163,6 +163,19 @@ impl Page {
 
 fn is_option(argument: &Arg) -> bool {
     !argument.is_positional() && !argument.is_hide_set()
+}
+
+/// What the value of an option may be, where these words are all.
+fn words(option: &Arg) -> String {
+    let words: Vec<String> = option
+        .get_possible_values()
+        .iter()
+        .map(|word| word.get_name().to_owned())
+        .collect();
+    match option.get_action().takes_values() && !words.is_empty() {
+        true => format!(" Values: {}.", words.join(", ")),
+        false => String::new(),
+    }
 }
 
 /// The value of an option, as it is typed.

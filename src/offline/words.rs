@@ -8,6 +8,22 @@ use super::state::{Cause, EndAction, Record, State, Strategy};
 pub const UNIT: &str = "transactional-update-offline.service";
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Cause; 12] = [
+        Cause::Interrupted,
+        Cause::NotRun,
+        Cause::Stale,
+        Cause::Install,
+        Cause::Power,
+        Cause::Space,
+        Cause::CannotRemoveTrigger,
+        Cause::ForeignTrigger,
+        Cause::UnsafeDirectory,
+        Cause::Stalled,
+        Cause::Shutdown,
+        Cause::UnknownRoot,
+    ];
+
     /// As it is written in the files and the journal.
     #[must_use]
     pub fn word(self) -> &'static str {
@@ -145,4 +161,19 @@ pub fn motd_ended(text: &str) -> String {
     format!(
         "{text}\nSee `transactional-update offline status`; with --ack this is no longer shown.\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_is_called_the_same_in_files_and_for_people() {
+        for cause in Cause::ALL {
+            assert_eq!(serde_json::to_value(cause).unwrap(), cause.word());
+        }
+        let mut words = Cause::ALL.map(Cause::word);
+        words.sort_unstable();
+        assert!(words.windows(2).all(|pair| pair[0] != pair[1]));
+    }
 }
