@@ -27,7 +27,7 @@ use super::verify::{INSTALLED, files};
 use super::view::View;
 use super::{METADATA, PACKAGES};
 use crate::package::cached::{self, Caches, Extent};
-use crate::package::{Action, Event, Request, Success};
+use crate::package::{Action, Event, Failure, FailureKind, Request, Success};
 use crate::rpmdb::hex;
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
@@ -84,6 +84,7 @@ pub fn prepare(
         command,
         action: wish.request.action,
         strategy,
+        is_read_only: suits == Strategy::NewSnapshot,
         base,
     };
     let made = job.make(take);
@@ -118,12 +119,28 @@ struct Job<'s> {
     command: Vec<String>,
     action: Action,
     strategy: Strategy,
+    is_read_only: bool,
     base: Base,
+}
+
+/// What the package manager would do, and has downloaded.
+struct Downloaded {
+    changes: Changes,
+    /// By how many bytes the system grows at least.
+    space: u64,
+    success: Success,
+    /// A failure that counts only when something is missing.
+    doubt: Option<Error>,
 }
 
 impl Job<'_> {
     fn make(&self, take: &mut (dyn FnMut(&Event) + Send)) -> Result<Prepared> {
-        let (changes, space, success) = self.download(take)?;
+        let Downloaded {
+            changes,
+            space,
+            success,
+            doubt,
+        } = self.download(take)?;
         if changes.is_empty() {
             return Ok(Prepared {
                 plan: None,
@@ -131,13 +148,15 @@ impl Job<'_> {
             });
         }
         failpoint::hit("offline-downloaded")?;
+        let install = archives::checked(self.directory, &changes);
+        let install = install.map_err(|e| doubt.unwrap_or(e))?;
         let plan = Plan {
             schema: SCHEMA,
             id: PlanId(hex(&fs::random().doing(|| "making a name".into())?)),
             strategy: self.strategy,
             base: self.base.clone(),
             command: self.command.clone(),
-            install: archives::checked(self.directory, &changes)?,
+            install,
             remove: changes.removed(),
             metadata: self.metadata()?,
             space,
@@ -157,8 +176,8 @@ impl Job<'_> {
         })
     }
 
-    /// Reads the repositories, solves and downloads: what changes, and by how many bytes the system grows at least.
-    fn download(&self, take: &mut (dyn FnMut(&Event) + Send)) -> Result<(Changes, u64, Success)> {
+    /// Reads the repositories, solves and downloads.
+    fn download(&self, take: &mut (dyn FnMut(&Event) + Send)) -> Result<Downloaded> {
         let path = record::path();
         for cache in [PACKAGES, METADATA] {
             let doing = || format!("making {}", path.join(cache).display());
@@ -171,19 +190,41 @@ impl Job<'_> {
         };
         let refresh = Argv::new(cached::refresh_argv(caches));
         call::package_manager(self.action, &refresh, take)?;
-        let argv = of_command(&self.command, &path, Extent::Download);
-        let (report, success) = call::package_manager(self.action, &argv, take)?;
+        let mut call = |extent| {
+            let argv = of_command(&self.command, &path, extent);
+            call::package_manager(self.action, &argv, take)
+        };
+        let mut doubt = None;
+        let (report, success) = match call(Extent::Download) {
+            // a zypper that works in single transactions tries this one out when all is downloaded, and to rpm there is no room on
+            // what is mounted read-only
+            Err(e) if self.is_read_only && is_of_room(&e) => {
+                doubt = Some(e);
+                call(Extent::Solution)?
+            }
+            called => called?,
+        };
         if let Some(name) = success.skipped_repositories.first() {
             bail!(
                 "repository '{name}' could not be read, and without it another update would come out; try again later, or                  switch it off (zypper modifyrepo --disable)"
             );
         }
         let Some(summary) = report.summary else {
-            return Ok((Changes::default(), 0, success));
+            return Ok(Downloaded {
+                changes: Changes::default(),
+                space: 0,
+                success,
+                doubt,
+            });
         };
         let changes = Changes::of(&summary).map_err(Error::msg)?;
         let space = u64::try_from(summary.space_usage_diff).unwrap_or(0);
-        Ok((changes, space, success))
+        Ok(Downloaded {
+            changes,
+            space,
+            success,
+            doubt,
+        })
     }
 
     /// What the solution depends on.
@@ -208,4 +249,10 @@ impl Job<'_> {
         });
         hashed.collect()
     }
+}
+
+/// Whether the package manager found too little room.
+fn is_of_room(error: &Error) -> bool {
+    let failure = error.downcast_ref::<Failure>();
+    failure.is_some_and(|failure| failure.kind == FailureKind::DiskFull)
 }

@@ -418,3 +418,31 @@ fn a_preparation_that_is_killed_leaves_no_plan_or_a_whole_one_and_the_next_begin
     }
     assert_eq!(ends.len(), 2, "both ends are seen");
 }
+
+#[test]
+fn a_zypper_that_finds_no_room_on_a_read_only_root_when_all_is_downloaded_is_no_obstacle() {
+    let machine = between(Variant::NestedSqlite);
+    // as one that works in single transactions: it tries the transaction out, and to rpm a read-only root is full
+    let full = |after: &str| {
+        machine.prepare(&format!(
+            r#"[ -e /usr/bin/zypper.real ] || mv /usr/bin/zypper /usr/bin/zypper.real
+            cat > /usr/bin/zypper <<'EOF'
+#!/bin/bash
+case "$*" in *--download-only*) ;; *) exec zypper.real "$@";; esac
+zypper.real "$@" > /run/said || exit
+{after}
+sed 's|^</stream>|<message type="error">installing package fx-etc-2.0-1.noarch needs 20KB more space on the / filesystem</message>\n&|' /run/said
+exit 8
+EOF
+chmod 755 /usr/bin/zypper"#
+        ));
+    };
+    full("");
+    let plan = prepare(&machine, "dup");
+    assert_eq!(plan.install.len(), 4);
+    // what is not there is still missed, and the reason told
+    full(&format!("find {STATE}/packages -name '*.rpm' -delete"));
+    let ran = machine.tu("offline prepare dup").exits(1);
+    ran.says("needs 20KB more space on the / filesystem");
+    machine.boot(NO_PLAN).succeeds();
+}
