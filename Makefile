@@ -44,6 +44,7 @@ proof:
 	$(MAKE) build
 	@tests/proof/etc-in-initrd.sh target/release
 	@CARGO="$(CARGO)" tests/proof/etc-as-subvolume.sh
+	@CARGO="$(CARGO)" tests/proof/systemd-versions.sh
 	@CARGO="$(CARGO)" tests/proof/kill-sweep.sh
 	@CARGO="$(CARGO)" tests/proof/soak.sh
 	@CARGO="$(CARGO)" tests/proof/power-cut.sh
