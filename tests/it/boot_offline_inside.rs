@@ -166,3 +166,19 @@ fn a_state_that_another_root_would_not_find_is_refused() {
         .says("the journal (/var/log/journal) is part of the root")
         .succeeds();
 }
+
+#[test]
+fn an_ordinary_transaction_takes_along_what_it_wrote_below_a_var_that_is_part_of_the_root() {
+    let machine = inside();
+    machine.use_repository("small", &["gpgcheck=0"]);
+    machine
+        .tu("-n pkg install fx-vardirs")
+        .succeeds()
+        .does_not_say("packaged-file");
+    machine
+        .boot("rpm -V fx-vardirs; transactional-update status")
+        .succeeds()
+        .says("Running: #2\nNext boot: #2\n")
+        .says("missing     /srv/fx\n")
+        .does_not_say("/var/lib");
+}
