@@ -30,6 +30,8 @@ const TRIGGER: &str = "system-update";
 const TRIGGER_IN_ETC: &str = "etc/system-update";
 
 pub(super) const UNITS: &str = "usr/lib/systemd/system";
+/// Where an administrator masks units, below the root; the first one that has the unit counts.
+pub(super) const MASKS: [&str; 2] = ["etc/systemd/system", "run/systemd/system"];
 const CLEANUP: &str = "system-update-cleanup.service";
 
 /// Generators are looked for here, as the first process does.
@@ -172,8 +174,8 @@ struct Facts {
     trigger: Trigger,
     /// What chooses another target on the kernel command line.
     overridden: Option<&'static str>,
-    /// A unit without which the boot would end nowhere.
-    missing: Option<&'static str>,
+    /// A unit without which the boot would end nowhere, or come to nothing, and what is wrong with it.
+    unusable: Option<(&'static str, &'static str)>,
     theirs: Generator,
     /// systemd's clean-up knows the trigger in /etc.
     cleans_etc: bool,
@@ -182,17 +184,33 @@ struct Facts {
 impl Facts {
     fn of(root: &Root, trigger: Trigger) -> Facts {
         let unit = |name: &str| root.join(UNITS).join(name);
+        let is_missing = |name: &str| !unit(name).is_file();
+        let unusable = |name: &'static str| match name {
+            _ if is_missing(name) => Some((name, "missing")),
+            _ if is_masked(root, name) => Some((name, "masked")),
+            _ => None,
+        };
         let command_line = command_line(root);
         Facts {
             trigger,
             overridden: words(&command_line).iter().find_map(|w| overriding(w)),
-            missing: [TARGET, UNIT]
-                .into_iter()
-                .find(|name| !unit(name).is_file()),
+            unusable: [TARGET, UNIT].into_iter().find_map(unusable),
             theirs: Generator::find(root, THEIRS),
             cleans_etc: mentions_etc(&unit(CLEANUP)),
         }
     }
+}
+
+/// Whether the administrator has masked a unit: the boot would be diverted in vain, since nothing would be done in it.
+fn is_masked(root: &Root, unit: &str) -> bool {
+    let mut found = MASKS.iter().map(|dir| root.join(dir).join(unit).metadata());
+    found.find_map(Result::ok).is_some_and(|f| is_mask(&f))
+}
+
+/// Whether a file is one that masks: /dev/null, or an empty one.
+fn is_mask(found: &fs::Metadata) -> bool {
+    let kind = found.file_type();
+    kind.is_char_device() || kind.is_block_device() || (kind.is_file() && found.len() == 0)
 }
 
 impl Generator {
@@ -203,13 +221,10 @@ impl Generator {
             let Ok(found) = path.metadata() else {
                 continue;
             };
-            let kind = found.file_type();
-            if kind.is_char_device()
-                || kind.is_block_device()
-                || (kind.is_file() && found.len() == 0)
-            {
+            if is_mask(&found) {
                 return Generator::Masked;
             }
+            let kind = found.file_type();
             if kind.is_file() && found.permissions().mode() & 0o111 != 0 {
                 let knows_etc = mentions_etc(&path);
                 return Generator::There { knows_etc };
@@ -293,8 +308,8 @@ fn decide(facts: &Facts) -> Decision {
         let text = format!("the kernel command line has {word}: the update of /{at} has to wait");
         return Decision::Nothing(Level::Warning, text);
     }
-    if let Some(unit) = facts.missing {
-        let text = format!("/{at} is there, but {unit} is missing: no update in this boot");
+    if let Some((unit, how)) = facts.unusable {
+        let text = format!("/{at} is there, but {unit} is {how}: no update in this boot");
         return Decision::Nothing(Level::Error, text);
     }
     match facts.theirs {

@@ -9,15 +9,12 @@ use nix::fcntl::{AtFlags, readlinkat};
 use nix::sys::stat::SFlag;
 use nix::unistd::{AccessFlags, faccessat};
 
-use super::generator::{Generator, NAME, THEIRS, UNITS};
+use super::generator::{Generator, MASKS, NAME, THEIRS, UNITS};
 use super::systemd::{Manager, TARGET};
 use super::trigger::Place;
 use super::words::UNIT;
 use crate::sys::root::{self, inside};
 use crate::sys::{Root, beneath};
-
-/// Where an administrator masks units, below the root.
-const MASKS: [&str; 2] = ["etc/systemd/system", "run/systemd/system"];
 
 /// Where the trigger belongs: in the root directory, or where that cannot be written, in /etc.
 ///
