@@ -19,10 +19,16 @@ use super::verify::{same_base, sha256, verify};
 use super::view::View;
 use super::{Directory, base, local, power, reach, record, space, words};
 use crate::boot;
+use crate::snapshot::SnapshotId;
 use crate::sys::lock::WriteLock;
 use crate::sys::root::inside;
-use crate::sys::{Root, failpoint, mount, out};
+use crate::sys::{Root, failpoint, fs, mount, out};
 use crate::transaction::System;
+
+/// The kernel command line.
+const COMMAND_LINE: &str = "proc/cmdline";
+/// Is there in a container, below the root (systemd's container interface).
+const CONTAINER: &str = "run/systemd/container";
 
 /// What is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +148,9 @@ fn check(system: &System, view: &View, wish: &Wish) -> Result<Checked> {
     let place = reach::place(root, &view.manager)?;
     let (now, _) = base::running(system)?;
     not_pinned(root)?;
+    let booted = system.store.inventory()?.booted;
+    let booted = booted.context("the running system is no snapshot")?;
+    is_switchable(system, booted)?;
     let nothing = || "nothing is prepared; `offline prepare` makes a plan";
     let directory = Directory::open(root)?.with_context(nothing)?;
     let bytes = directory.bytes(plan::FILE)?.with_context(nothing)?;
@@ -169,6 +178,9 @@ fn check(system: &System, view: &View, wish: &Wish) -> Result<Checked> {
             missing.div_ceil(1 << 20)
         ),
     }
+    if touches_boot(&plan) {
+        has_room_to_boot(system, booted)?;
+    }
     reach::check(root, place)?;
     restart(&view.manager, wish)?;
     tell(root, &plan);
@@ -193,6 +205,61 @@ fn not_pinned(root: &Root) -> Result<()> {
         ),
         None => Ok(()),
     }
+}
+
+/// A subvolume that the boot loader names is no obstacle where it names the running snapshot in an entry, which is switched with the
+/// default subvolume.
+fn is_switchable(system: &System, booted: SnapshotId) -> Result<()> {
+    // there it is the kernel of another system
+    if system.root.join(CONTAINER).exists() {
+        return Ok(());
+    }
+    let path = system.root.join(COMMAND_LINE);
+    let line = fs::read_bounded(&path, 1 << 16);
+    let line = line.with_context(|| format!("reading {}", path.display()))?;
+    let line = String::from_utf8_lossy(&line);
+    let Some(option) = pinned_by(&line) else {
+        return Ok(());
+    };
+    let inside = system.store.path_inside(booted);
+    let subvolume = option.strip_prefix("subvol=").map(Path::new);
+    if !subvolume.is_some_and(|subvolume| subvolume.ends_with(&inside)) {
+        bail!(
+            "the kernel command line mounts the root with rootflags={option}, and that is not how snapshot {booted} is named \
+             there ({}); take it out of the boot loader's configuration, and reboot",
+            inside.display()
+        );
+    }
+    match system.next_entry_boots(booted)? {
+        Some(true) => Ok(()),
+        Some(false) => bail!(
+            "snapshot {booted} runs, but the default entry of the boot loader boots another one; reboot first"
+        ),
+        None => bail!(
+            "the kernel command line mounts the root with rootflags={option}, and no boot entry decides that which could be \
+             switched: no other snapshot would boot. Take it out of the boot loader's configuration, and reboot"
+        ),
+    }
+}
+
+/// The option of the last `rootflags=` of a kernel command line that names the subvolume of the root.
+fn pinned_by(line: &str) -> Option<&str> {
+    let words = line.split_ascii_whitespace().rev();
+    let flags = words.filter_map(|word| word.strip_prefix("rootflags="));
+    let mut options = flags.take(1).flat_map(|flags| flags.split(','));
+    options.find(|o| o.starts_with("subvol=") || o.starts_with("subvolid="))
+}
+
+/// Another kernel and initrd must have room where they are put.
+pub(super) fn has_room_to_boot(system: &System, booted: SnapshotId) -> Result<()> {
+    if let Some((place, missing)) = space::missing_to_boot(&system.root)? {
+        bail!(
+            "{} has too little room for another kernel and initrd: {} MiB are missing; remove old kernels",
+            place.display(),
+            missing.div_ceil(1 << 20)
+        );
+    }
+    system.has_room_to_boot(booted)
 }
 
 /// What is written to in an update boot must be there then.
@@ -235,7 +302,7 @@ fn is_found(directory: &Directory) -> Result<()> {
 }
 
 /// Whether a package is one of those that write what the firmware or the boot loader reads.
-fn touches_boot(plan: &Plan) -> bool {
+pub(super) fn touches_boot(plan: &Plan) -> bool {
     const BEGIN: &[&str] = &[
         "kernel-",
         "dracut",
@@ -305,6 +372,24 @@ mod tests {
                 (None, Ok(())) => {}
                 (_, found) => panic!("{options}: {found:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn the_last_flags_of_the_root_on_the_kernel_command_line_count() {
+        for (line, pinned) in [
+            (
+                "quiet root=UUID=1 rootflags=ro,subvol=@/x quiet",
+                Some("subvol=@/x"),
+            ),
+            (
+                "rootflags=subvol=a rootflags=ro,subvolid=5\n",
+                Some("subvolid=5"),
+            ),
+            ("rootflags=subvol=a rootflags=ro", None),
+            ("xrootflags=subvol=a subvol=b", None),
+        ] {
+            assert_eq!(pinned_by(line), pinned, "{line}");
         }
     }
 

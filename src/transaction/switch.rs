@@ -84,8 +84,26 @@ impl System {
     /// # Errors
     /// When the entries cannot be read.
     pub fn entry_boots(&self, id: SnapshotId) -> Result<bool> {
+        Ok(self.next_entry_boots(id)?.unwrap_or(true))
+    }
+
+    /// The same; `None` where the loader has no default entry.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn next_entry_boots(&self, id: SnapshotId) -> Result<Option<bool>> {
         let entry = boot::next_entry(&self.root)?;
-        Ok(entry.is_none_or(|e| e.boots(&self.store.path_inside(id))))
+        Ok(entry.map(|e| e.boots(&self.store.path_inside(id))))
+    }
+
+    /// Checks that the loader's partition has room for another kernel and initrd on snapshot `id`, where they are put there.
+    ///
+    /// # Errors
+    /// When it has not, or that cannot be told.
+    pub fn has_room_to_boot(&self, id: SnapshotId) -> Result<()> {
+        let snapshot = self.store.open_snapshot(id)?;
+        let loader = self.loader(&snapshot)?;
+        Ok(boot::room(loader, &self.root, &snapshot, None)?)
     }
 
     /// Makes a snapshot that was shown bootable what boots next.

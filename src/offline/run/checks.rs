@@ -4,7 +4,7 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use crate::offline::plan::{self, Plan};
 use crate::offline::state::{Cause, Record};
-use crate::offline::{Directory, base, power, space, verify};
+use crate::offline::{Directory, arm, base, power, space, verify};
 use crate::sys::signal;
 use crate::transaction::System;
 
@@ -35,6 +35,12 @@ pub(super) fn plan(
             return Err((Cause::Space, why));
         }
         Err(e) => return Err((Cause::Space, e.into())),
+    }
+    if arm::touches_boot(&plan) {
+        let inventory = system.store.inventory();
+        let booted = inventory.map_err(stale)?.booted;
+        let booted = booted.ok_or_else(|| stale(anyhow!("the running system is no snapshot")))?;
+        arm::has_room_to_boot(system, booted).map_err(|e| (Cause::Space, e))?;
     }
     signal::check().map_err(|e| (Cause::Shutdown, e.into()))?;
     Ok(plan)
