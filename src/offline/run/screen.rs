@@ -50,6 +50,7 @@ impl Screen {
         };
         self.call(&["change-mode", mode]);
         self.call(&["system-update", "--progress=0"]);
+        self.told = Some((Instant::now(), 0));
     }
 
     /// A line that stays: what is done now.
