@@ -91,6 +91,8 @@ fn mount_root(
     mount::bind(&source, beneath::open_root(point)?, false)?;
     made.add(point);
     failpoint::hit("nextroot-bound")?;
+    // what is mounted in it would be mounted in the snapshot as well, and go when all is unmounted before the soft-reboot
+    mount::make_private(point)?;
     let root = beneath::open_root(point)?;
     if nested_etc {
         let place = beneath::open_place(&root, Path::new("etc"))?;
@@ -112,6 +114,7 @@ fn mount_root(
         } else {
             by_fstab(point, &entry.point).with_context(doing)?;
         }
+        mount::make_private(&point.join(&rel)).with_context(doing)?;
         failpoint::hit("nextroot-entry")?;
     }
     Ok(())

@@ -205,6 +205,20 @@ pub fn bind(source: &Path, target: impl AsFd, recursive: bool) -> io::Result<()>
     )?)
 }
 
+/// Keeps the mount at `point` and all below it apart from those that show the same: what is mounted or unmounted there is not here.
+///
+/// # Errors
+/// The error of mount(2).
+pub fn make_private(point: &Path) -> io::Result<()> {
+    Ok(mount(
+        None::<&str>,
+        point,
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )?)
+}
+
 /// Makes the mount at `point` read-only for this namespace only.
 ///
 /// # Errors
