@@ -116,7 +116,8 @@ impl<'s> Attempt<'_, 's> {
             let run = || open.run(argv.clone(), true, false, output);
             open.step(Step::CallExt, &argv, run)
         })?;
-        open.purge_kernels()
+        open.purge_kernels()?;
+        open.follow_up(BootFiles::default(), true)
     }
 
     fn in_place(&mut self, note: &mut Note<'_>) -> Result<WayBack<'s>> {
