@@ -149,8 +149,8 @@ const EXIT: &[(&str, &str)] = &[
     ),
     (
         "2",
-        "offline arm: the command line was not understood. offline status: an update is armed or has begun. offline run: this is no update \
-         boot, and nothing was done.",
+        "offline arm: the command line was not understood. offline status: an update is armed, the arming of one was cut off, or one has \
+         begun. offline run: this is no update boot, and nothing was done.",
     ),
     (
         "3",

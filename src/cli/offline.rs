@@ -9,11 +9,13 @@ use nix::unistd::Uid;
 
 use super::args::{End, Offline};
 use super::session::Session;
+use crate::activate;
 use crate::offline::arm::Wish;
 use crate::offline::systemd::{self, Job};
 use crate::offline::{self, Armed, Cancelled, EndAction, Situation, Status, View};
+use crate::sys::lock::WriteLock;
 use crate::sys::{Root, out};
-use crate::transaction::{self, is_held};
+use crate::transaction::{self, System, is_held};
 
 /// Does what was asked for.
 pub(super) fn offline(session: &Session, action: Offline) -> Result<ExitCode> {
@@ -158,6 +160,8 @@ fn log(session: &Session) -> Result<ExitCode> {
 
 fn run(session: &Session) -> Result<ExitCode> {
     let system = session.system_to_change()?;
-    let status = offline::run::run(system, session.command());
+    let next_root =
+        |system: &System, lock: &WriteLock| activate::prepare_next_root(system, lock).map(drop);
+    let status = offline::run::run(system, session.command(), &next_root);
     Ok(ExitCode::from(status))
 }

@@ -58,7 +58,7 @@ impl Status {
         }
     }
 
-    /// The exit code of the command: 0 nothing, applied or acknowledged; 2 armed or begun; 3 it did not come to it.
+    /// The exit code of the command: 0 nothing, applied or acknowledged; 2 armed, also when arming was cut off, or begun; 3 it did not come to it.
     #[must_use]
     pub fn code(&self) -> u8 {
         self.code

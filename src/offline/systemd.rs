@@ -10,10 +10,12 @@ use nix::fcntl::readlinkat;
 use super::state::{EndAction, Userspace};
 use crate::sys::cmd::Argv;
 use crate::sys::tool::{Done, Tool};
-use crate::sys::{Root, beneath, owner};
+use crate::sys::{Root, beneath, owner, signal};
 
 /// Time for an answer. The first process answers as soon as it has nothing more urgent to do.
 const LIMIT: Duration = Duration::from_secs(30);
+/// The exit code of a program that SIGTERM has ended.
+const TERMINATED: u8 = 128 + 15;
 const SYSTEMCTL: &str = "systemctl";
 /// The target of an update boot.
 pub const TARGET: &str = "system-update.target";
@@ -210,9 +212,12 @@ pub fn queue(job: &Job) -> Result<()> {
         .env("SYSTEMCTL_SKIP_AUTO_SOFT_REBOOT", "1")
         .env("SYSTEMCTL_SKIP_AUTO_KEXEC", "1")
         .run();
-    let done = done.and_then(Done::succeeded);
-    done.context("asking the first process for what comes next")?;
-    Ok(())
+    let text = "asking the first process for what comes next";
+    match done.context(text)? {
+        // it was accepted when that ends us, and with us what has asked for it
+        done if done.code == TERMINATED && signal::check().is_err() => Ok(()),
+        done => done.succeeded().map(drop).context(text),
+    }
 }
 
 #[cfg(test)]

@@ -207,13 +207,20 @@ impl Machine {
         Ran::new(script, boot.output().unwrap())
     }
 
-    /// Boots its default target and pulls the plug at this failpoint, wherever a program of ours gets there.
-    pub(crate) fn plug_pulled_at(&self, point: &str) {
-        let name = point.split('@').next().unwrap_or(point);
+    /// The same, where the system may restart user space alone.
+    pub(crate) fn power_on_softly(&self, script: &str) -> Ran {
+        let mut boot = self.booting(script);
+        boot.env("FX_SOFT", "1").env("FX_DEFAULT", "1");
+        Ran::new(script, boot.output().unwrap())
+    }
+
+    /// Boots its default target, where a script runs unless a trigger leads elsewhere, and pulls the plug at this failpoint, wherever a
+    /// program of ours gets there.
+    pub(crate) fn plug_pulled_at(&self, point: &str, script: &str) {
         let words = format!(
             "systemd.setenv=TU_FAILPOINTS={point}=touch:/run/tu-test/reached,{point}=wait:/run/never"
         );
-        let mut boot = self.booting("echo came here");
+        let mut boot = self.booting(script);
         boot.env("FX_WORDS", words).env("FX_DEFAULT", "1");
         let mut boot = boot
             .stdout(Stdio::null())
@@ -223,11 +230,8 @@ impl Machine {
         // boot.sh shows this directory of its own to the machine
         let reached = cache().join(format!("tmp/tu-boot.{}/reached", boot.id()));
         while !reached.exists() {
-            assert_eq!(
-                boot.try_wait().unwrap(),
-                None,
-                "the boot ended without {name}"
-            );
+            let ended = boot.try_wait().unwrap();
+            assert_eq!(ended, None, "the boot ended without {point}");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
         boot.kill().unwrap();

@@ -10,6 +10,7 @@ mod trees;
 mod watch;
 
 use std::fmt::Display;
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -24,11 +25,12 @@ use super::journal::{self, Event};
 use super::state::{Cause, EndAction, Moment, Outcome, Phase, Record, State, Strategy};
 use super::systemd::{self, Job, Manager};
 use super::trigger::{self, PLACES, Trigger};
-use super::{Directory, MARKER, METADATA, record, words};
+use super::{Directory, MARKER, METADATA, arm, record, words};
 use crate::boot;
 use crate::config::{Origin, Value};
 use crate::sys::lock::WriteLock;
-use crate::sys::{failpoint, mount, out, root, signal, time};
+use crate::sys::mount::{self, Namespace};
+use crate::sys::{failpoint, out, root, signal, time};
 use crate::transaction::{self, System, WayBack};
 
 /// Status of a call that is none of the unit's.
@@ -37,6 +39,9 @@ const REFUSED: u8 = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// How long another process may hold the lock: recovery at boot.
 const LOCKED: Duration = Duration::from_secs(60);
+
+/// Mounts what boots next for a soft-reboot, in the mount namespace of the system.
+pub type NextRoot<'n> = dyn Fn(&System, &WriteLock) -> Result<()> + 'n;
 
 /// Carries the armed update out, when this is its boot. Returns the status for the unit, which FailureAction=reboot and the
 /// removal of our trigger follow when it is not 0:
@@ -47,7 +52,7 @@ const LOCKED: Duration = Duration::from_secs(60);
 /// - 1 when nothing could be asked for and our trigger is gone;
 /// - 2 when this is no update boot. Nothing was done.
 #[must_use]
-pub fn run(mut system: System, command: &str) -> u8 {
+pub fn run(mut system: System, command: &str, next_root: &NextRoot<'_>) -> u8 {
     match systemd::is_update_starting() {
         Ok(true) => {}
         Ok(false) => {
@@ -69,7 +74,7 @@ pub fn run(mut system: System, command: &str) -> u8 {
         value: record::path().join(METADATA),
         origin: Origin::Default,
     });
-    match go(&system, command) {
+    match go(&system, command, next_root) {
         Ok(status) => status,
         Err(e) => {
             out::error(format_args!("{e:#}"));
@@ -78,7 +83,7 @@ pub fn run(mut system: System, command: &str) -> u8 {
     }
 }
 
-fn go(system: &System, command: &str) -> Result<u8> {
+fn go(system: &System, command: &str, next_root: &NextRoot<'_>) -> Result<u8> {
     match trigger::find(&system.root)?.first() {
         Some((_, Trigger::Own)) => {}
         Some((place, _)) => {
@@ -96,6 +101,7 @@ fn go(system: &System, command: &str) -> Result<u8> {
         system,
         lock: &lock,
         command,
+        next_root,
     };
     let directory = match Directory::open(&system.root) {
         Ok(Some(directory)) => directory,
@@ -115,6 +121,7 @@ struct Boot<'s> {
     system: &'s System,
     lock: &'s WriteLock,
     command: &'s str,
+    next_root: &'s NextRoot<'s>,
 }
 
 impl Boot<'_> {
@@ -273,6 +280,8 @@ impl<'b> Underway<'b> {
         journal::tell(Event::Started, &self.record, "The offline update begins.");
         self.screen
             .phase("An update is carried out: do not power off. The system restarts afterwards.");
+        // an attempt may leave us in a mount namespace of its own, where the system would not see what is mounted
+        let host = Namespace::here();
         let tried = self.try_it(claimed);
         let (state, cause, error, way_back) = match tried {
             Ok(way_back) => (State::Applied, None, None, way_back),
@@ -287,7 +296,7 @@ impl<'b> Underway<'b> {
         if state != State::Applied && cause != Some(Cause::Shutdown) {
             std::thread::sleep(self.boot.system.config.offline_pause.value);
         }
-        let end = self.end_action(state);
+        let end = self.end_action(state, host);
         self.screen.end(end);
         self.boot.ask(end, u8::from(state != State::Applied), 1)
     }
@@ -319,7 +328,8 @@ impl<'b> Underway<'b> {
         let (packages, log) = (attempt.packages, attempt.log);
         let packages = packages.into_iter().map(|(p, what)| (p, what.to_owned()));
         self.outcome.packages = packages.collect();
-        if attempt.needs_reboot && self.record.end == EndAction::SoftReboot {
+        let needs_reboot = attempt.needs_reboot || arm::touches_boot(&plan);
+        if needs_reboot && self.record.end == EndAction::SoftReboot {
             out::say("The kernel or what it starts first was changed: the system reboots.");
             self.record.end = EndAction::Reboot;
         }
@@ -393,13 +403,33 @@ impl<'b> Underway<'b> {
             .unwrap_or_else(transaction::gap);
     }
 
-    /// A new snapshot is reached by a reboot only.
-    fn end_action(&self, state: State) -> EndAction {
-        let stays = self.record.strategy == Strategy::InPlace && state == State::Applied;
-        match self.record.end {
-            EndAction::SoftReboot if !stays => EndAction::Reboot,
-            end => end,
+    /// What comes now. User space alone restarts only in a whole system: in place after a failure that is another one than runs.
+    fn end_action(&self, state: State, host: io::Result<Namespace>) -> EndAction {
+        let end = self.record.end;
+        if end != EndAction::SoftReboot {
+            return end;
         }
+        let prepared = match (self.record.strategy, state) {
+            (Strategy::InPlace, State::Applied) => Ok(()),
+            (Strategy::InPlace, _) => return EndAction::Reboot,
+            (Strategy::NewSnapshot, _) => self.mount_next(host),
+        };
+        match prepared {
+            Ok(()) => end,
+            Err(e) => {
+                out::warn(format_args!(
+                    "the system is rebooted, since a soft-reboot cannot be prepared: {e:#}"
+                ));
+                EndAction::Reboot
+            }
+        }
+    }
+
+    fn mount_next(&self, host: io::Result<Namespace>) -> Result<()> {
+        let host = host.context("finding the mounts of the system")?;
+        host.enter()
+            .context("going back to the mounts of the system")?;
+        (self.boot.next_root)(self.boot.system, self.boot.lock)
     }
 }
 
