@@ -1,5 +1,10 @@
 //! Offline updates on machines that really boot into system-update.target.
 
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Write;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::fx::{Machine, QUIET, REBOOT, Ran, Variant};
@@ -24,7 +29,13 @@ const HISTORY: &str = r#"h=/var/lib/transactional-update/history.jsonl; n=$(wc -
 pub(crate) fn machine(variant: Variant) -> Machine {
     let machine = Machine::of(variant).with_own_identity();
     machine.install();
-    machine.prepare("echo OFFLINE_FAILURE_PAUSE=0 > /etc/transactional-update.conf");
+    // what else of ours runs in a boot goes on where an update is stopped
+    machine.prepare(
+        "echo OFFLINE_FAILURE_PAUSE=0 > /etc/transactional-update.conf; cd /etc/systemd/system
+         for u in create-dirs-from-rpmdb transactional-update-recover transactional-update-boot; do
+           mkdir $u.service.d; printf '[Service]\\nUnsetEnvironment=TU_FAILPOINTS\\n' > $u.service.d/points.conf
+         done",
+    );
     machine.use_repository("before", &["gpgcheck=0"]);
     let packages = "fx-etc fx-old fx-plug fx-down";
     if variant.is_read_write() {
@@ -65,7 +76,7 @@ pub(crate) fn update(machine: &Machine) {
     let begun = Instant::now();
     let ran = machine.power_on_default("", "echo came here");
     ran.exits(REBOOT).does_not_say("came here");
-    tell("update boot", begun);
+    tell(&scenario(), "update boot", begun);
 }
 
 /// The boot after it.
@@ -74,13 +85,25 @@ pub(crate) fn look(machine: &Machine, more: &str) -> Ran {
     let ran = machine
         .power_on_default("", &format!("{LOOK}; {more}"))
         .exits(0);
-    tell("the next boot", begun);
+    tell(&scenario(), "next boot", begun);
     ran
 }
 
-#[allow(clippy::print_stdout)] // nobody sees it unless it is asked for
-fn tell(what: &str, begun: Instant) {
-    println!("offline: {what} {:.2} s", begun.elapsed().as_secs_f32());
+/// The test that runs in this thread.
+fn scenario() -> String {
+    let thread = std::thread::current();
+    let name = thread.name().unwrap_or_default();
+    name.rsplit("::").next().unwrap_or_default().to_owned()
+}
+
+/// Adds the seconds since `begun` to what tests/run.sh shows at its end.
+fn tell(scenario: &str, what: &str, begun: Instant) {
+    let Some(cycles) = std::env::var_os("TU_CYCLES") else {
+        return;
+    };
+    let line = format!("{scenario}\t{what}\t{:.2}\n", begun.elapsed().as_secs_f32());
+    let mut file = File::options().append(true).open(cycles).unwrap();
+    file.write_all(line.as_bytes()).unwrap();
 }
 
 /// Asserts what [`LOOK`] prints up to the status, word by word.
@@ -155,70 +178,156 @@ fn an_update_in_a_new_snapshot_that_fails_leaves_the_system_as_it_was() {
     ran.says("status 3").says("1\n2\n");
 }
 
-/// Pulls the plug at each of these points and asserts that the machine comes back by itself, with the old packages or the new
-/// ones, and knows which.
-pub(crate) fn killed(armed: &Machine, points: &[(&str, &str, &str)]) {
-    for (point, packages, status) in points {
-        let machine = armed.copy();
-        machine.plug_pulled_at(point);
-        let mut ran = look_or_reboot(&machine);
-        if ran.is_none() {
-            ran = look_or_reboot(&machine);
+/// Each failpoint that was passed, in their order, as `name@2` for the second time. Of what is passed often, as each replacing of a
+/// file is, the first time and the last one.
+fn points(log: &str) -> Vec<String> {
+    const OFTEN: usize = 4;
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let of = |name| log.lines().filter(|line| *line == name).count();
+    let mut points = Vec::new();
+    for name in log.lines() {
+        let (times, all) = (seen.entry(name).or_default(), of(name));
+        *times += 1;
+        if all <= OFTEN || [1, all].contains(times) {
+            points.push(format!("{name}@{times}"));
         }
-        let ran = ran.unwrap_or_else(|| panic!("{point}: two more update boots"));
-        let is = [*packages, &format!("Offline update: {status}\n")]
-            .iter()
-            .all(|text| ran.stdout.contains(*text));
-        assert!(is, "{point}: not {packages} and {status}\n{ran}");
-        let recovered = machine.boot("transactional-update recover && transactional-update recover && transactional-update -q run true").succeeds();
-        drop(recovered);
     }
+    points
 }
 
-fn look_or_reboot(machine: &Machine) -> Option<Ran> {
-    let ran = machine.power_on_default("", LOOK);
-    (ran.code != REBOOT).then(|| ran.exits(0))
+/// Pulls the plug at each of these points while `script` runs, if it comes to that, and asserts for each that the machine comes back by
+/// itself, after one more update boot at most, and what `LOOK` prints then.
+fn killed_while(machine: &Machine, script: &str, points: &[(String, Vec<String>)]) {
+    const MORE: &str = "transactional-update recover && transactional-update recover && transactional-update -q run true; echo recovered $?
+        grep -c '\"snapshot\":3,' /var/lib/transactional-update/history.jsonl | sed 's/^/lines: /'";
+    let (next, scenario) = (AtomicUsize::new(0), scenario());
+    let one = || {
+        while let Some((point, wanted)) = points.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let machine = machine.copy();
+            machine.plug_pulled_at(point, script);
+            let look = format!("{LOOK}; {MORE}");
+            let boot = || {
+                let begun = Instant::now();
+                let ran = machine.power_on_default("", &look);
+                let what = if ran.code == REBOOT {
+                    "update boot"
+                } else {
+                    "next boot"
+                };
+                tell(&scenario, what, begun);
+                ran
+            };
+            let mut boots = (0..2).map(|_| boot());
+            let ran = boots.find(|ran| ran.code != REBOOT);
+            let ran = ran.unwrap_or_else(|| panic!("{point}: two more update boots"));
+            let ran = ran.exits(0);
+            // who begins nothing any more may leave it
+            let stdout = ran.stdout.replace(
+                "/var/lib/transactional-update/offline/.transactional-update-armed\n",
+                "",
+            );
+            let is = wanted.iter().all(|text| stdout.contains(text));
+            assert!(is, "{point}: not {wanted:?}\n{ran}");
+            assert!(ran.stdout.contains("recovered 0\n"), "{point}\n{ran}");
+            // told by the update, by recovery, or by both when it was cut off between what is told and that it was
+            let is_new = stdout.contains("\nruns 3/");
+            let is_twice = is_new && point.starts_with("line-written");
+            let lines = format!("lines: {}\n", if is_twice { 2 } else { 1 });
+            assert!(
+                !is_new || ran.stdout.contains(&lines),
+                "{point}: {lines}\n{ran}"
+            );
+        }
+    };
+    std::thread::scope(|scope| {
+        for worker in [scope.spawn(one), scope.spawn(one), scope.spawn(one)] {
+            worker.join().unwrap_or_else(|e| resume_unwind(e));
+        }
+    });
+    assert!(next.into_inner() > points.len());
+}
+
+/// Pulls the plug at each of these points and asserts that the machine comes back by itself, with the old packages or the new ones, and
+/// knows which.
+pub(crate) fn killed(armed: &Machine, points: &[(&str, &str, &str)]) {
+    let of = |(point, packages, status): &(&str, &str, &str)| {
+        let status = format!("Offline update: {status}\n");
+        ((*point).to_owned(), vec![(*packages).to_owned(), status])
+    };
+    let points: Vec<_> = points.iter().map(of).collect();
+    killed_while(armed, "", &points);
+}
+
+/// What the update boot of this machine passes, with what is to be seen after the plug was pulled there: `ends`, the second from when
+/// the update has begun, and each other from the next time on that the default subvolume was set.
+fn of_update(machine: &Machine, ends: &[&str]) -> Vec<(String, Vec<String>)> {
+    /// The state says so from here on.
+    const BEGUN: &str = "replace-renamed@1";
+    let words = "systemd.setenv=TU_FAILPOINTS=*=log:/run/tu-test/out";
+    let ran = machine.copy().power_on_default(words, "").exits(REBOOT);
+    let mut ends = ends.iter();
+    let mut end = ends.next().unwrap();
+    let of = |point: String| {
+        if point == BEGUN || point.starts_with("after-set-default@") {
+            end = ends.next().unwrap();
+        }
+        (point, vec![(*end).to_owned()])
+    };
+    let points = points(&ran.stdout).into_iter().map(of).collect();
+    assert_eq!(ends.next(), None, "{ran}");
+    points
+}
+
+/// What [`LOOK`] prints, up to the status.
+fn seen(packages: &str, runs: u32, status: &str) -> String {
+    format!("{packages}runs {runs}/snapshot, next {runs}/snapshot\nOffline update: {status}\n")
 }
 
 #[test]
 fn a_new_snapshot_is_whole_or_gone_wherever_the_plug_is_pulled() {
-    const INTERRUPTED: &str = "failed (interrupted)";
-    killed(
-        &armed(Variant::NestedSqlite, "dup", ""),
-        &[
-            ("offline-claim-noted@1", OLD, INTERRUPTED),
-            ("offline-claimed@1", OLD, INTERRUPTED),
-            ("offline-phase-noted@1", OLD, INTERRUPTED),
-            ("created@1", OLD, INTERRUPTED),
-            ("ran@1", OLD, INTERRUPTED),
-            ("synced@1", OLD, INTERRUPTED),
-            ("offline-phase-noted@3", OLD, INTERRUPTED),
-            ("committed@1", NEW, "applied"),
-            ("offline-outcome@1", NEW, "applied"),
-            ("offline-ended@1", NEW, "applied"),
-        ],
+    let machine = armed(Variant::NestedSqlite, "dup", "");
+    let (old, new) = (
+        seen(OLD, 2, "failed (interrupted)"),
+        seen(NEW, 3, "applied"),
     );
+    let points = of_update(&machine, &[&new, &old, &new]);
+    killed_while(&machine, "", &points);
 }
 
 #[test]
 fn a_root_that_is_changed_in_place_is_whole_or_what_it_was_wherever_the_plug_is_pulled() {
-    const INTERRUPTED: &str = "failed (interrupted)";
-    const REVERTED: &str = "reverted (interrupted)";
-    killed(
-        &armed(Variant::RwSqlite, "dup", ""),
-        &[
-            ("offline-claimed@1", OLD, INTERRUPTED),
-            ("in-place-created@1", OLD, INTERRUPTED),
-            ("in-place-noted@1", OLD, INTERRUPTED),
-            ("in-place-protected@1", OLD, REVERTED),
-            ("in-place-ran@1", OLD, REVERTED),
-            ("in-place-synced@1", OLD, REVERTED),
-            ("offline-phase-noted@4", OLD, REVERTED),
-            ("in-place-published@1", NEW, "applied"),
-            ("in-place-kept@1", NEW, "applied"),
-            ("offline-outcome@1", NEW, "applied"),
-        ],
-    );
+    let machine = armed(Variant::RwSqlite, "dup", "");
+    let old = seen(OLD, 1, "failed (interrupted)");
+    let reverted = seen(OLD, 2, "reverted (interrupted)");
+    let new = seen(NEW, 1, "applied");
+    let points = of_update(&machine, &[&new, &old, &reverted, &new]);
+    killed_while(&machine, "", &points);
+}
+
+#[test]
+fn arming_that_is_cut_off_anywhere_leaves_an_update_that_runs_or_one_that_says_it_did_not() {
+    let machine = machine(Variant::RwSqlite);
+    let arm = "transactional-update offline arm; sleep 60";
+    machine
+        .power_on_default("", "transactional-update offline prepare dup")
+        .exits(0);
+    let ran = machine.copy().power_on_default("", "TU_FAILPOINTS=*=log:/run/tu-test/points transactional-update offline arm > /dev/null 2>&1; cat /run/tu-test/points");
+    let points = points(&ran.stdout).into_iter();
+    let (mut is_noted, mut is_made) = (false, false);
+    let points: Vec<_> = points
+        .map(|point| {
+            is_noted |= point.starts_with("replace-renamed");
+            is_made |= point.starts_with("offline-trigger-made");
+            let wanted = match (is_noted, is_made) {
+                (false, _) => seen(OLD, 1, "no offline update is armed"),
+                (true, false) => "Offline update: failed (not-run)\n".to_owned(),
+                (true, true) => seen(NEW, 1, "applied"),
+            };
+            (point, vec![wanted])
+        })
+        .collect();
+    assert!(is_noted && is_made, "{points:?}");
+    killed_while(&machine, arm, &points);
 }
 
 #[test]
@@ -368,4 +477,137 @@ fn a_system_of_the_time_when_it_was_armed_costs_one_boot_when_it_is_gone_back_to
         "{OLD}runs 2/snapshot, next 2/snapshot\nOffline update: no offline update is armed\n"
     );
     assert!(ran.stdout.starts_with(&wanted), "{wanted}\n{ran}");
+}
+
+/// Stands for plymouth, which needs a screen: it knows what it may be asked and ends with 99 at all else. Each call is noted with its
+/// time in ms; `$HANGS` begins the one that never ends.
+const PLYMOUTH: &str = r#"#!/bin/bash
+echo "plymouth $(($(date +%s%N) / 1000000)) $*" >> /run/tu-test/out
+case "$*" in
+  "$HANGS"*) sleep 60;;
+  --ping | change-mode\ --updates | change-mode\ --system-upgrade | change-mode\ --reboot | change-mode\ --shutdown) ;;
+  system-update\ --progress=[0-9] | system-update\ --progress=[0-9][0-9] | system-update\ --progress=100) ;;
+  display-message\ --text=?* | hide-message\ --text=?*) ;;
+  *) echo "plymouth: not one of ours: $*" >> /run/tu-test/out; exit 99;;
+esac
+"#;
+
+/// The calls of plymouth in an update boot where the one that begins with `hangs` never ends: their times in ms, and the words.
+fn calls_of_plymouth(machine: &Machine, hangs: &str) -> Vec<(u64, String)> {
+    let machine = machine.copy();
+    let program = PLYMOUTH.replace("$HANGS", hangs);
+    machine.prepare(&format!(
+        "cat > /usr/bin/plymouth <<'EOF'\n{program}EOF\nchmod 755 /usr/bin/plymouth"
+    ));
+    let ran = machine.power_on_default("", "echo came here").exits(REBOOT);
+    let calls = ran.stdout.lines().map(|line| {
+        let call = line
+            .strip_prefix("plymouth ")
+            .and_then(|call| call.split_once(' '));
+        let (at, words) = call.unwrap_or_else(|| panic!("{line}\n{ran}"));
+        (at.parse().unwrap(), words.to_owned())
+    });
+    let calls = calls.collect();
+    shows(&look(&machine, ""), NEW, 1, 1, "applied");
+    calls
+}
+
+#[test]
+fn plymouth_shows_an_update_and_is_not_asked_again_once_it_fails() {
+    const BEGUN: &str =
+        "An update is carried out: do not power off. The system restarts afterwards.";
+    const APPLIED: &str = "The offline update was applied.";
+    let machine = armed(Variant::RwSqlite, "dup", "");
+    let calls = calls_of_plymouth(&machine, "nothing");
+    let (mut progress, mut others) = (Vec::new(), Vec::new());
+    for (at, words) in &calls {
+        match words.strip_prefix("system-update --progress=") {
+            Some(percent) => progress.push((*at, percent.parse::<u8>().unwrap())),
+            None => others.push(words.as_str()),
+        }
+    }
+    let wanted = [
+        "--ping",
+        &format!("display-message --text={BEGUN}"),
+        "change-mode --system-upgrade",
+        &format!("hide-message --text={BEGUN}"),
+        &format!("display-message --text={APPLIED}"),
+        "change-mode --reboot",
+    ];
+    assert_eq!(others, wanted, "{calls:?}");
+    // the mode hides messages: it comes when the packages are about to change, and the first percentage right behind it
+    assert!(calls[3].1 == "system-update --progress=0", "{calls:?}");
+    assert!(
+        progress.is_sorted_by(|a, b| a.1 < b.1 && b.0 - a.0 >= 1000),
+        "{progress:?}"
+    );
+    for (hangs, last) in [("--ping", 0), ("system-update", 3)] {
+        let calls = calls_of_plymouth(&machine, hangs);
+        assert_eq!(calls.len(), last + 1, "{calls:?}");
+        assert!(calls[last].1.starts_with(hangs), "{calls:?}");
+    }
+}
+
+/// Boots once: the script arms the update, enters its boot by a soft-reboot, and runs `then` in the normal one that comes after it
+/// without another boot.
+fn without_reboot(machine: &Machine, what: &str, then: &str) -> Ran {
+    let script = format!(
+        "if [ -e /var/lib/transactional-update/offline/result.json ]; then {then}; exit; fi
+        transactional-update offline prepare {what} && transactional-update offline arm --soft-reboot --end soft-reboot; echo arm $?
+        sleep 60"
+    );
+    machine.power_on_softly(&script)
+}
+
+/// Prints how often user space was restarted since the boot.
+const COUNT: &str = "echo soft-reboots: $(systemctl show -P SoftRebootsCount)";
+
+#[test]
+fn an_update_in_place_needs_no_reboot_of_the_kernel_unless_what_starts_first_is_changed() {
+    let machine = machine(Variant::RwSqlite);
+    let kernel = machine.copy();
+    let ran = without_reboot(&machine, "dup", &format!("echo then; {LOOK}; {COUNT}"));
+    let ran = ran.exits(0).says("status 0\nsoft-reboots: 2\n");
+    let wanted = format!("then\n{}", seen(NEW, 1, "applied"));
+    assert!(ran.stdout.contains(&wanted), "{wanted}\n{ran}");
+
+    kernel.use_repository("kernels", &["gpgcheck=0"]);
+    let ran = without_reboot(&kernel, "install kernel-fx", "echo came here");
+    ran.exits(REBOOT)
+        .says("The kernel or what it starts first was changed: the system reboots.")
+        .does_not_say("came here");
+    look(&kernel, COUNT)
+        .says("Offline update: applied")
+        .says("soft-reboots: 0\n");
+}
+
+#[test]
+fn a_new_snapshot_is_entered_by_a_soft_reboot_too() {
+    let machine = machine(Variant::NestedSqlite);
+    // in a container nothing of the first system is left then but /run and what an initrd mounts
+    machine.prepare(&format!(
+        "cat > /etc/systemd/system/look.service <<'EOF'
+[Unit]
+After=multi-user.target
+[Service]
+Type=oneshot
+ExecCondition=/bin/sh -c '[ $$(systemctl show -P SoftRebootsCount) = 2 ]'
+ExecStart=/bin/bash /var/look
+ExecStart=/bin/systemctl --no-block poweroff
+EOF
+        d=/etc/systemd/system/multi-user.target.wants; mkdir -p $d; ln -s ../look.service $d; ln -sf /usr/lib/systemd/system/multi-user.target /etc/systemd/system/default.target
+        cat > /var/look <<'EOF'
+rpm -qa 'fx-*' | sort | tr '\\n' ' ' > /var/seen; echo >> /var/seen
+echo runs $(findmnt -n -o FSROOT / | grep -o '[0-9]*/snapshot$') >> /var/seen; findmnt -n -o FSROOT /etc | tail -n 1 >> /var/seen; {COUNT} >> /var/seen
+EOF"
+    ));
+    without_reboot(&machine, "dup", "echo came here")
+        .exits(0)
+        .says("The update is armed")
+        .does_not_say("came here");
+    let ran = look(&machine, "cat /var/seen");
+    shows(&ran, NEW, 3, 3, "applied");
+    ran.says(&format!(
+        "status 0\n{NEW}runs 3/snapshot\n/@/.snapshots/3/snapshot/etc\nsoft-reboots: 2\n"
+    ));
 }

@@ -134,7 +134,7 @@ fn the_way_back_is_kept_by_the_next_command_when_that_was_cut_off() {
     let armed = armed("dup");
     for point in ["in-place-published@1", "in-place-kept@1"] {
         let machine = armed.copy();
-        machine.plug_pulled_at(point);
+        machine.plug_pulled_at(point, "");
         machine
             .boot(
                 "transactional-update recover; btrfs property get /.snapshots/2/snapshot ro
