@@ -44,8 +44,8 @@ const DESCRIPTION: &[&str] = &[
      packages that were checked, or changes nothing.",
     "offline arm lets the next boot carry the plan out: it makes the link /system-update, or /etc/system-update where the root is read-only, which \
      systemd.offline-updates(7) describes. It refuses, and changes nothing, when another program has armed an update, when another \
-     snapshot boots next or fstab pins the root, when the plan is stale or a package is missing or damaged, when its directory is on a network or is \
-     mounted on demand, on battery, without enough room, and when a unit or generator that is needed is missing or masked. Without --reboot \
+     snapshot boots next or fstab pins the root, when the kernel command line pins it and no boot entry that can be switched decides that, when the plan is stale or a package is missing or damaged, when its directory is on a network or is \
+     mounted on demand, on battery, without enough room, also for another kernel and initrd where those are put, and when a unit or generator that is needed is missing or masked. Without --reboot \
      or --soft-reboot whoever restarts the system next starts the update. In it there is no login and no network; \
      systemd.unit=multi-user.target on the kernel command line skips it, and it stays armed. While it is armed, commands without a \
      person (auto, and none at all) do nothing; other changes go on with a warning, since they make the plan stale.",
@@ -71,7 +71,8 @@ const BOOT: &[&str] = &[
      journal stays in the root that ran the update boot, and update.log has what the package manager printed. A directory of the state that is a subvolume which nothing mounts, or that is \
      mounted from the root itself, is refused.",
     "It ends with what --end says, also after a failure, whose reason stays on the screen for OFFLINE_FAILURE_PAUSE. A package manager that gives \
-     no sign of life for OFFLINE_STALL_TIMEOUT is ended, see transactional-update.conf(5).",
+     no sign of life for OFFLINE_STALL_TIMEOUT is ended, see transactional-update.conf(5). In place of a soft-reboot comes a reboot when packages of the \
+     kernel, the initrd, firmware or the boot loader were changed, and when what was before an update in place has to boot.",
 ];
 
 const STATES: &[(&str, &str)] = &[
