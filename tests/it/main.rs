@@ -46,6 +46,7 @@ mod root_log;
 mod root_manage;
 mod root_nextroot;
 mod root_nodes;
+mod root_offline_boot;
 mod root_offline_prepare;
 mod root_offline_state;
 mod root_packages;
