@@ -32,6 +32,14 @@ impl Untouched {
         Untouched { chunks, written }
     }
 
+    /// Of a disk of which nothing is known.
+    pub(crate) fn none() -> Untouched {
+        Untouched {
+            chunks: Vec::new(),
+            written: Vec::new(),
+        }
+    }
+
     /// Whether these are as before the recording.
     pub(crate) fn has(&self, extents: &Extents) -> bool {
         extents.iter().all(|e| self.is_untouched(e.1, e.2))

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 
 use crate::fx::{PROGRAM, command, fixture, repositories};
 use crate::judge::{Bench, Ends, Snapshots, State, Verdict, default, look_at, run};
-use crate::tree::{Known, Tree};
+use crate::tree::{Known, Reader, Tree};
 
 /// Where everything about it is, below the directory of the system's state.
 const DIRECTORY: &str = "var/lib/transactional-update/offline";
@@ -92,7 +92,7 @@ impl Bench<'_> {
     /// Looks at the disk, boots it until that is no update boot, and looks again.
     pub(crate) fn look_offline(&self, state: &mut State, all: bool) -> Result<(), String> {
         let mut found = Offline {
-            cut: self.facts(all)?,
+            cut: self.facts(self.reader, all)?,
             ..Offline::default()
         };
         found.then = found.cut.clone();
@@ -100,7 +100,7 @@ impl Bench<'_> {
             found.update_boots += 1;
             let number = (found.update_boots + 2).to_string();
             self.boot(UPDATE_BOOT, &number)?;
-            found.then = self.facts(all)?;
+            found.then = self.facts(&self.reader.fresh(), true)?;
         }
         let known = self.said.lock().unwrap().get(&found.then.sum).cloned();
         found.said = match known {
@@ -126,18 +126,18 @@ impl Bench<'_> {
         Ok(String::from_utf8_lossy(&out.stdout).into_owned())
     }
 
-    fn facts(&self, all: bool) -> Result<Facts, String> {
-        self.mounted(|| self.facts_of(&self.root(), all))
+    fn facts(&self, reader: &Reader, all: bool) -> Result<Facts, String> {
+        self.mounted(|| self.facts_of(&self.root(), reader, all))
     }
 
-    fn facts_of(&self, root: &Path, all: bool) -> Result<Facts, String> {
+    fn facts_of(&self, root: &Path, reader: &Reader, all: bool) -> Result<Facts, String> {
         let directory = root.join(DIRECTORY);
         let read = |name: &str| fs::read(directory.join(name)).ok();
         let link = fs::read_link(root.join(TRIGGER)).ok();
         let default = default(root)?;
         let snapshots = look_at(&root.join(".snapshots"))?;
         let top = root.join(".snapshots").join(&default).join("snapshot");
-        let tree = self.reader.read(&top, all, &mut Known::new());
+        let tree = reader.read(&top, all, &mut Known::new());
         let rpm = self.ask_rpm(&tree)?;
         let tree = tree.without(Path::new(TRIGGER));
         let record = read("state.json");

@@ -87,6 +87,11 @@ impl Reader {
         }
     }
 
+    /// One that knows nothing: for disks that were written to since.
+    pub(crate) fn fresh(&self) -> Reader {
+        Reader::new(Untouched::none(), self.times_of_directories)
+    }
+
     /// Reads the tree at `top`. What cannot be read is part of the result. `here` knows what was read of the same disk
     /// before, and with `all` nothing else is taken as known.
     pub(crate) fn read(&self, top: &Path, all: bool, here: &mut Known) -> Tree {
