@@ -444,6 +444,8 @@ fn another_tool_that_is_armed_as_well_is_not_disturbed_and_makes_the_plan_stale(
          sed -i \"s|^ExecStart=\\(.*\\)|ExecStart=/bin/sh -c '\\1 >> /run/tu-test/out 2>\\&1'|\" transactional-update-offline.service
          sed -i 's|rm /system-update; \\(.*\\); systemctl|\\1; rm /system-update; systemctl|' /etc/systemd/system/other.service",
     );
+    let version = machine.boot("systemctl --version | sed -n '1s/systemd \\([0-9]*\\).*/\\1/p'");
+    let version: u32 = version.stdout.trim().parse().unwrap();
     for (machine, yields) in [
         (machine, ""),
         (
@@ -454,6 +456,12 @@ fn another_tool_that_is_armed_as_well_is_not_disturbed_and_makes_the_plan_stale(
         let ran = machine.power_on_default("", "echo came here");
         let said = ran.exits(REBOOT).stdout;
         assert_eq!(said, format!("{yields}the other one is done\n"));
+        if !yields.is_empty() && version < 254 {
+            // from /etc only our generator leads into an update there
+            let ran = machine.power_on_default("", "echo came here").exits(0);
+            assert_eq!(ran.stdout, "came here\n");
+            continue;
+        }
         update(&machine);
         let left = OLD.replace("fx-plug-1.0-1.noarch ", "");
         let ran = look(&machine, "");
