@@ -140,6 +140,18 @@ pub fn resolve(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
     )
 }
 
+/// The text of the symbolic link `rel`, which itself is not followed; the way to it is, as [`resolve`] does.
+///
+/// # Errors
+/// The error of openat2(2); `InvalidInput` for what is no link.
+pub fn read_link(dir: impl AsFd, rel: &Path) -> io::Result<PathBuf> {
+    let name = rel
+        .file_name()
+        .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidFilename))?;
+    let parent = resolve(dir, rel.parent().unwrap_or(Path::new("")))?;
+    Ok(PathBuf::from(nix::fcntl::readlinkat(&parent, name)?))
+}
+
 fn openat(dir: impl AsFd, rel: &Path, flags: OFlag, resolve: ResolveFlag) -> io::Result<OwnedFd> {
     let rel = if rel.as_os_str().is_empty() {
         Path::new(".")

@@ -39,6 +39,8 @@ pub(crate) const SELINUX: &str = "/sys/fs/selinux/enforce";
 pub(crate) const CREATE_LABEL: &str = "/proc/thread-self/attr/fscreate";
 /// Directories for temporary files, and for those that are still there after a boot (file-hierarchy(7)).
 pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+/// Where devices are (file-hierarchy(7)).
+pub(crate) const DEVICES: &str = "/dev";
 /// Search path of every program that is started on behalf of the system.
 pub(crate) const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a root directory is called from inside.

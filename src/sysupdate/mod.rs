@@ -8,14 +8,20 @@
 //! resource.
 
 pub mod cancel;
+pub mod definition;
 pub mod fetch;
+pub mod partition_type;
 pub mod pattern;
 pub mod specifier;
+pub mod url;
 pub mod uuid;
 pub mod version;
 
+pub use definition::{Collection, Definitions, Kind, Transfer};
+pub use partition_type::PartitionType;
 pub use pattern::{Fields, Metadata, Pattern, PatternList};
 pub use specifier::Specifiers;
+pub use url::Url;
 pub use uuid::Uuid;
 pub use version::Version;
 
