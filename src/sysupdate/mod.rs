@@ -10,6 +10,7 @@
 pub mod cancel;
 pub mod definition;
 pub mod fetch;
+pub mod manifest;
 pub mod partition_type;
 pub mod pattern;
 pub mod specifier;
@@ -18,6 +19,7 @@ pub mod uuid;
 pub mod version;
 
 pub use definition::{Collection, Definitions, Kind, Transfer};
+pub use manifest::Manifest;
 pub use partition_type::PartitionType;
 pub use pattern::{Fields, Metadata, Pattern, PatternList};
 pub use specifier::Specifiers;
