@@ -10,18 +10,22 @@
 pub mod cancel;
 pub mod definition;
 pub mod fetch;
+pub mod instance;
 pub mod manifest;
 pub mod partition_type;
 pub mod pattern;
+pub mod set;
 pub mod specifier;
 pub mod url;
 pub mod uuid;
 pub mod version;
 
 pub use definition::{Collection, Definitions, Kind, Transfer};
+pub use instance::{Instance, Resource, Slots, Spot, State};
 pub use manifest::Manifest;
 pub use partition_type::PartitionType;
 pub use pattern::{Fields, Metadata, Pattern, PatternList};
+pub use set::{Sets, UpdateSet};
 pub use specifier::Specifiers;
 pub use url::Url;
 pub use uuid::Uuid;
@@ -30,3 +34,5 @@ pub use version::Version;
 #[cfg(test)]
 #[path = "../../tests/support/http.rs"]
 mod http;
+#[cfg(test)]
+pub(crate) mod testing;
