@@ -18,6 +18,7 @@ pub mod set;
 pub mod specifier;
 pub mod url;
 pub mod uuid;
+pub mod vacuum;
 pub mod version;
 
 pub use definition::{Collection, Definitions, Kind, Transfer};
