@@ -78,3 +78,64 @@ for text, at, values in (("pages", 12, (0, 2, 0xffff, 0xffffffff)), ("number", 3
         damaged[f"{text}-{value}"] = patch(two, at, value, "<")
 for text, content in damaged.items():
     keep("rpmdb_ndb", text, content)
+
+
+# A/B updates: a pattern of each kind with a name, whole and refused transfer files, whole and refused manifests
+rows = [line.split("\t") for line in open(os.path.join(HERE, "../tests/data/sysupdate/patterns.tsv")).read().splitlines()[1:]]
+seen = set()
+for pattern, name, required, _, _ in rows:
+    kind = {"error": "refused", "no": "other"}.get(required, "match")
+    if (pattern, kind) not in seen and "%" not in pattern:
+        seen.add((pattern, kind))
+        keep("sysupdate_pattern", f"{kind}-{len(seen)}", f"{pattern}\n{name}".replace("\\x7f", "\x7f").encode())
+
+SOURCE, TARGET = "[Source]\nType=regular-file\nPath=/x\nMatchPattern=a@v\n", "[Target]\nPath=/y\nMatchPattern=a@v\n"
+every = """[Transfer]
+MinVersion=1
+ProtectVersion=1 2
+Verify=no
+ChangeLog=https://example.com/@v
+AppStream=https://example.com/x
+Features=a b
+RequisiteFeatures=c
+[Source]
+Type=url-file
+Path=https://example.com/os
+MatchPattern=os_@v_@u_@f.raw os_\\x20@v.raw
+X-Mirror=https://example.org/ http://example.net
+[Target]
+Type=partition
+Path=auto
+MatchPattern=os_@v
+MatchPartitionType=root
+PartitionUUID=f4d1234f-3ebf-47c4-b31d-4052982f9a2f
+PartitionFlags=0x10
+PartitionNoAuto=no
+PartitionGrowFileSystem=yes
+ReadOnly=1
+Mode=0644
+TriesLeft=3
+TriesDone=0
+InstancesMax=2
+RemoveTemporary=yes
+CurrentSymlink=/run/current
+"""
+for name, text in {
+        "good-every": every, "good-short": SOURCE + TARGET, "good-odd": "\ufeffA=1\nword\n=\n[X-A]\nB=1\n[C]\nD=1\n" + SOURCE + "; c\nPath=\\\n /z\n" + TARGET,
+        "good-specifiers": SOURCE + "Path=/%a/%A%%\n" + TARGET, "good-empty": SOURCE + TARGET + "InstancesMax=\nReadOnly=\nMode=\nCurrentSymlink=\n",
+        "bad-no-source": TARGET, "bad-no-path": "[Source]\nType=url-file\n" + TARGET, "bad-ftp": "[Source]\nType=url-file\nPath=ftp://x\nMatchPattern=a@v\n" + TARGET,
+        "bad-no-pattern": "[Source]\nType=tar\nPath=/x\n" + TARGET, "bad-pattern": SOURCE + "MatchPattern=a@v@u\n" + TARGET, "bad-escape": SOURCE + "MatchPattern=a@v\\q\n" + TARGET,
+        "bad-types": SOURCE + TARGET + "Type=directory\n", "bad-relative": SOURCE + "Path=x/y\n" + TARGET, "bad-dots": SOURCE + TARGET + "Path=/x/../y\n",
+        "bad-header": "[Source\n", "bad-specifier": SOURCE.replace("a@v", "%Z@v") + TARGET, "bad-empty": ""}.items():
+    keep("sysupdate_transfer", name, text.encode())
+
+A, B = 64 * "a", 64 * "B"
+good = f"{A}  os_1.raw\n"
+for name, text in {
+        "good-empty": "", "good-one": good, "good-two": good + f"{B} *sub/os_2_{B}.raw\n", "good-again": good + good, "good-best-before": good + f"{A}  BEST-BEFORE-2024-05-01\n",
+        "good-no-date": good + f"{A}  BEST-BEFORE-2024-13-01\n{A}  sub/BEST-BEFORE-2024-01-01\n", "good-255": f"{A}  {255 * 'x'}\n", "bad-256": f"{A}  {256 * 'x'}\n",
+        "bad-short": good + "x\n", "bad-blank": good + "\n" + good, "bad-escape": "\\" + good, "bad-digit": "g" + good[1:], "bad-tab": good.replace("  ", "\t "), "bad-65": "a" + good,
+        "bad-marker": good.replace("  ", " x"), "bad-cut": good[:-1], "bad-no-name": f"{A}  \n{good}", "bad-absolute": f"{A}  /x\n", "bad-up": f"{A}  a/../x\n", "bad-percent": f"{A}  a%62\n",
+        "bad-cr": good.replace("\n", "\r\n"), "bad-nul": good + "\0", "bad-twice": good + good.replace("a", "b", 1), "bad-bom": "\ufeff" + good}.items():
+    keep("sysupdate_manifest", name, text.encode())
+keep("sysupdate_manifest", "bad-text", good.encode() + b"\xff\n")

@@ -39,6 +39,8 @@ pub(crate) const SELINUX: &str = "/sys/fs/selinux/enforce";
 pub(crate) const CREATE_LABEL: &str = "/proc/thread-self/attr/fscreate";
 /// Directories for temporary files, and for those that are still there after a boot (file-hierarchy(7)).
 pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
+/// What the kernel was started with (proc_cmdline(5)).
+pub(crate) const COMMAND_LINE: &str = "/proc/cmdline";
 /// Where devices are (file-hierarchy(7)).
 pub(crate) const DEVICES: &str = "/dev";
 /// Search path of every program that is started on behalf of the system.

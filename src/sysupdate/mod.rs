@@ -9,6 +9,7 @@
 
 pub mod cancel;
 pub mod definition;
+pub mod directory;
 pub mod fetch;
 pub mod instance;
 pub mod manifest;

@@ -7,6 +7,7 @@ use super::definition::{Base, Kind, Location, Place, Source, Target, Transfer};
 use super::instance::{Instance, Resource, Spot, State};
 use super::partition_type::PartitionType;
 use super::pattern::{Metadata, Pattern, PatternList};
+use crate::sys::root;
 
 /// A version.
 pub(crate) fn version(text: &str) -> Version {
@@ -16,7 +17,7 @@ pub(crate) fn version(text: &str) -> Version {
 /// A transfer of files from one directory to another.
 pub(crate) fn transfer(id: &str) -> Transfer {
     let place = |path: &str| Place {
-        path: PathBuf::from(path),
+        path: root::inside(path.as_ref()),
         base: Base::Root,
     };
     let patterns: PatternList = [Pattern::parse("os_@v").unwrap()].into_iter().collect();
@@ -33,13 +34,13 @@ pub(crate) fn transfer(id: &str) -> Transfer {
         is_enabled: true,
         source: Source {
             kind: Kind::RegularFile,
-            location: Location::Local(place("/src")),
+            location: Location::Local(place("src")),
             mirrors: Vec::new(),
             patterns: patterns.clone(),
         },
         target: Target {
             kind: Kind::RegularFile,
-            place: Some(place("/dst")),
+            place: Some(place("dst")),
             patterns,
             partition_type: PartitionType::default(),
             settings: Metadata::default(),
@@ -62,7 +63,7 @@ pub(crate) fn instance(text: &str) -> Instance {
         state,
         kind: Kind::RegularFile,
         spot: Spot::Path(PathBuf::from(format!("os_{text}"))),
-        shown: format!("/dst/os_{text}"),
+        shown: format!("dst/os_{text}"),
         pattern: 0,
         metadata: Metadata::default(),
     }

@@ -66,3 +66,50 @@ fn every_database_of_the_corpus_is_read_or_refused() {
         }
     }
 }
+
+/// The name of a file of the corpus.
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+#[test]
+fn every_pattern_of_the_corpus_matches_or_is_refused() {
+    let corpus = corpus("sysupdate_pattern");
+    assert!(corpus.len() > 50, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = name_of(&path);
+        let found = checks::pattern(&bytes);
+        match name.split('-').next() {
+            Some("match") => assert_eq!(found, Some(true), "{name}"),
+            Some("other") => assert_eq!(found, Some(false), "{name}"),
+            Some("refused") => assert_eq!(found, None, "{name}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_transfer_file_of_the_corpus_is_read_or_refused() {
+    let corpus = corpus("sysupdate_transfer");
+    assert!(corpus.len() > 10, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = name_of(&path);
+        let is_read = checks::transfer(&bytes);
+        if let Some(kind @ ("good" | "bad")) = name.split('-').next() {
+            assert_eq!(is_read, kind == "good", "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_manifest_of_the_corpus_is_read_or_refused() {
+    let corpus = corpus("sysupdate_manifest");
+    assert!(corpus.len() > 10, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = name_of(&path);
+        let is_read = checks::manifest(&bytes).is_some();
+        if let Some(kind @ ("good" | "bad")) = name.split('-').next() {
+            assert_eq!(is_read, kind == "good", "{name}");
+        }
+    }
+}

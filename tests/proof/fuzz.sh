@@ -1,15 +1,17 @@
 #!/bin/bash
-# fuzz.sh: fuzzes what is read of the RPM database, its headers and whole databases of ndb, FUZZ_SECONDS (default 600) in all, from the
-# corpus in fuzz/corpus. Whatever the bytes are: no panic, no hang, no memory without bound, and what is read is as promised
+# fuzz.sh: fuzzes what is read of the RPM database, its headers and whole databases of ndb, and of A/B updates, their patterns, transfer files
+# and manifests, FUZZ_SECONDS (default 600) in all, from the corpus in fuzz/corpus. Whatever the bytes are: no panic, no hang, no memory without bound, and what is read is as promised
 # (fuzz/src/lib.rs). The controls run the same with a mistake that has to be found.
-# Area: src/rpmdb fuzz
+# Area: src/rpmdb src/sysupdate fuzz
 # cargo-fuzz is taken from PATH, or built into the cache; a stable compiler will do. Appends a row to docs/proofs.tsv when it succeeds: a
 # point is an input that reaches what no other one does, all of them are read or refused as they should ("new"). The log is target/proof/fuzz.log;
 # an input that was a finding is in fuzz/artifacts.
 . "$(dirname "$0")/../fixture/env.sh"
 . "$(dirname "$0")/row.sh"
 need g++ g++
-CARGO=${CARGO:-cargo} SECONDS_EACH=$((${FUZZ_SECONDS:-600} / 2)) VERSION=0.13.2
+CARGO=${CARGO:-cargo} VERSION=0.13.2
+TARGETS=(rpmdb_header rpmdb_ndb sysupdate_pattern sysupdate_transfer sysupdate_manifest)
+SECONDS_EACH=$((${FUZZ_SECONDS:-600} / ${#TARGETS[@]}))
 FUZZ_TARGET=${FUZZ_TARGET:-$PROJECT/target/fuzz}
 LOG=$PROJECT/target/proof/fuzz.log; mkdir -p "$(dirname "$LOG")"
 W=$(mktemp -d "$CACHE/proof.XXXXXX"); trap 'rm -rf "$W"' EXIT
@@ -26,7 +28,7 @@ fuzz() {
     -max_total_time="$2" -timeout=10 -rss_limit_mb=1024 -max_len=16384 -seed="$SEED" -print_final_stats=1; }
 
 : > "$LOG"; points=0 runs=0
-for target in rpmdb_header rpmdb_ndb; do
+for target in "${TARGETS[@]}"; do
   say "fuzz: $target, $SECONDS_EACH s"
   fuzz "$target" "$SECONDS_EACH" > "$W/log" 2>&1 || { cat "$W/log" >> "$LOG"; die "$target: a finding, or it does not run, see $LOG and fuzz/artifacts"; }
   cat "$W/log" >> "$LOG"
@@ -39,4 +41,4 @@ for target in rpmdb_header rpmdb_ndb; do
     die "$target: the control found nothing, see $LOG"; fi
   [ -n "$(ls "$W/control-$target")" ] || die "$target: the control failed in another way, see $LOG"
 done
-row fuzz "$points" 0 "$points" 0 2 "$SEED" "$(rustc --version | cut -d' ' -f1-2), cargo-fuzz $VERSION, $runs inputs" "$LOG"
+row fuzz "$points" 0 "$points" 0 "${#TARGETS[@]}" "$SEED" "$(rustc --version | cut -d' ' -f1-2), cargo-fuzz $VERSION, $runs inputs" "$LOG"

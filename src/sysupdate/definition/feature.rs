@@ -1,8 +1,8 @@
 //! Features and components: what can be switched on and off.
 
 use super::ini::Line;
+use super::reader::{Reader, unique};
 use super::suggest::{Condition, Suggestion};
-use super::transfer::{Reader, unique};
 use crate::sysupdate::Specifiers;
 
 /// A group of transfers that an administrator switches on or off.

@@ -3,12 +3,13 @@
 //! Owns where the files are, what may stand in them and what it means. A file that is refused refuses everything: half of
 //! a set of transfers must never be installed. What is strange but does no harm is a warning.
 
+mod draft;
 mod feature;
 mod ini;
+mod kind;
+mod reader;
 mod search;
 mod suggest;
-#[cfg(test)]
-mod tests;
 mod transfer;
 
 use std::collections::BTreeSet;
@@ -17,8 +18,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use feature::{Component, Feature};
+pub use kind::{Base, Kind, Location, Place};
 pub use suggest::Suggestion;
-pub use transfer::{Base, Kind, Location, Place, Source, Target, Transfer};
+pub use transfer::{Source, Target, Transfer};
 
 use super::Specifiers;
 use crate::sys::Root;
@@ -209,3 +211,6 @@ fn stem(name: &OsStr) -> String {
         .to_string_lossy()
         .into_owned()
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,6 @@
 
 mod field;
 mod list;
-#[cfg(test)]
-mod tests;
 
 use std::fmt;
 
@@ -287,6 +285,12 @@ impl fmt::Display for Pattern {
 }
 
 impl Found {
+    /// Whether a version is known already.
+    #[must_use]
+    pub fn has_version(&self) -> bool {
+        self.version.is_some()
+    }
+
     /// What a whole name told; `None` when no version was in it.
     #[must_use]
     pub fn fields(self) -> Option<Fields> {
@@ -328,3 +332,6 @@ fn part(text: &str) -> Result<Vec<Element>, Refused> {
     }
     Ok(elements)
 }
+
+#[cfg(test)]
+mod tests;
