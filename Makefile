@@ -10,6 +10,7 @@ DESTDIR ?=
 prefix  ?= /usr
 sysconfdir ?= /etc
 sbindir  = $(prefix)/sbin
+bindir   = $(prefix)/bin
 libexecdir = $(prefix)/libexec
 mandir   = $(prefix)/share/man
 unitdir  = $(prefix)/lib/systemd/system
@@ -66,7 +67,7 @@ man: deps
 install: build man install-system
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man8 target/man/*.8
 	install -D -m 644 -t $(DESTDIR)$(mandir)/man5 target/man/*.5
-	for p in $(PROGRAM) tukit $(HELPER); do \
+	for p in $(PROGRAM) tukit sysupdate $(HELPER); do \
 	  install -D -m 644 target/man/$$p.bash $(DESTDIR)$(prefix)/share/bash-completion/completions/$$p && \
 	  install -D -m 644 target/man/_$$p $(DESTDIR)$(prefix)/share/zsh/site-functions/_$$p && \
 	  install -D -m 644 target/man/$$p.fish $(DESTDIR)$(prefix)/share/fish/vendor_completions.d/$$p.fish || exit 1; done
@@ -75,6 +76,7 @@ install: build man install-system
 install-system:
 	install -D -m 755 -t $(DESTDIR)$(sbindir) $(BUILT)/$(PROGRAM) $(BUILT)/tukit $(BUILT)/$(HELPER)
 	ln -sf $(HELPER) $(DESTDIR)$(sbindir)/create_dirs_from_rpmdb
+	install -D -m 755 -t $(DESTDIR)$(bindir) $(BUILT)/sysupdate
 	install -D -m 755 -t $(DESTDIR)$(libexecdir) $(BUILT)/$(PROGRAM)-sync-etc-state
 	install -D -m 755 -t $(DESTDIR)$(dracutmodule) dracut/*.sh
 	install -D -m 644 -t $(DESTDIR)$(dracutmodule) dracut/*.service

@@ -98,6 +98,7 @@ const OWNERS: &[(&str, &[&str])] = &[
             "setup",
             "report",
             "offline",
+            "sysupdate",
             "cli",
         ],
     ),

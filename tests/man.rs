@@ -358,6 +358,73 @@ fn the_page_of_the_boot_helper_has_every_option_and_what_the_program_says_of_its
 }
 
 #[test]
+fn the_page_of_sysupdate_has_every_option_every_command_and_examples_that_can_be_typed() {
+    let page = plain(&man::sysupdate::program_page());
+    let mut command = cli::sysupdate::command();
+    command.build();
+    let (mut commands, mut options) = (BTreeSet::new(), BTreeSet::new());
+    defined(&command, "", &mut commands, &mut options);
+    assert_eq!(options_in(&headings(&section(&page, "OPTIONS"))), options);
+    let help = command.render_long_help().to_string();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    let listed: Vec<&str> = listed
+        .filter_map(|line| line.trim().split("  ").next())
+        .collect();
+    assert_eq!(headings(&section(&page, "COMMANDS")), listed);
+    for example in headings(&section(&page, "EXAMPLES")) {
+        let parsed = cli::sysupdate::command().try_get_matches_from(example.split_whitespace());
+        assert!(parsed.is_ok(), "{example}: {}", parsed.unwrap_err());
+    }
+}
+
+#[test]
+fn the_page_of_transfer_files_has_every_key_that_is_read_and_no_other() {
+    let page = plain(&man::sysupdate::definitions_page());
+    let mut described = BTreeSet::new();
+    for title in [
+        "[TRANSFER]",
+        "[SOURCE]",
+        "[TARGET]",
+        "[FEATURE] AND [COMPONENT]",
+    ] {
+        let lines = section(&page, title).join(" ");
+        let words = lines
+            .split([' ', ','])
+            .filter_map(|word| word.strip_suffix('='));
+        described.extend(words.map(str::to_owned));
+    }
+    let mut read = BTreeSet::new();
+    for file in ["draft.rs", "feature.rs"] {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src/sysupdate/definition")
+            .join(file);
+        for line in fs::read_to_string(source).unwrap().lines() {
+            let Some((keys, _)) = line
+                .trim()
+                .strip_prefix('"')
+                .and_then(|_| line.split_once(" =>").or(line.split_once(" if ")))
+            else {
+                continue;
+            };
+            let words = keys.split('"').skip(1).step_by(2);
+            let is_key = |word: &&str| word.starts_with(|c: char| c.is_ascii_uppercase());
+            read.extend(words.filter(is_key).map(str::to_owned));
+        }
+    }
+    for section in ["Transfer", "Source", "Target"] {
+        read.remove(section);
+    }
+    let conditions = described
+        .iter()
+        .filter(|key| key.starts_with("SuggestOn"))
+        .count();
+    assert_eq!(conditions, 11);
+    described.retain(|key| !key.starts_with("SuggestOn"));
+    assert_eq!(described, read);
+}
+
+#[test]
 fn the_page_of_the_boot_helper_has_every_word_of_its_json() {
     let page = section(&plain(&man::create_dirs::page()), "JSON").join("\n");
     let described: BTreeSet<&str> = page.split([' ', ',', '.', ':', '\n']).collect();
@@ -398,6 +465,8 @@ fn the_pages_hold_nothing_that_the_reader_of_pages_would_not_show() {
         ("transactional-update-sync-etc-state", man::sync_etc::page()),
         ("transactional-update-generator", man::generator::page()),
         ("create-dirs-from-rpmdb", man::create_dirs::page()),
+        ("sysupdate", man::sysupdate::program_page()),
+        ("sysupdate.d", man::sysupdate::definitions_page()),
         ("tukit", man::tukit::program_page()),
         ("tukit.conf", man::tukit::configuration_page()),
     ] {

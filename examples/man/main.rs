@@ -8,6 +8,7 @@ pub(crate) mod json;
 pub(crate) mod offline;
 pub(crate) mod page;
 pub(crate) mod sync_etc;
+pub(crate) mod sysupdate;
 pub(crate) mod tukit;
 
 use std::path::Path;
@@ -34,6 +35,8 @@ fn main() -> io::Result<()> {
         ("transactional-update-sync-etc-state.8", sync_etc::page()),
         ("transactional-update-generator.8", generator::page()),
         ("create-dirs-from-rpmdb.8", create_dirs::page()),
+        ("sysupdate.8", sysupdate::program_page()),
+        ("sysupdate.d.5", sysupdate::definitions_page()),
         ("tukit.8", tukit::program_page()),
         ("tukit.conf.5", tukit::configuration_page()),
     ] {
@@ -41,6 +44,7 @@ fn main() -> io::Result<()> {
     }
     completions(out, NAME, cli::args::command())?;
     completions(out, create_dirs::NAME, cli::create_dirs::command())?;
+    completions(out, sysupdate::NAME, cli::sysupdate::command())?;
     completions(out, "tukit", cli::tukit::args::command())
 }
 

@@ -27,6 +27,7 @@ mod snapper_plugin;
 mod status;
 mod step;
 pub mod sync_etc;
+pub mod sysupdate;
 pub mod tukit;
 mod words;
 

@@ -80,9 +80,11 @@ impl Scenario {
         }
     }
 
-    /// The merge of an initrd, the plugin for snapper and the boot helper tidy nothing up: what they begin is gone on with.
+    /// The merge of an initrd, the plugin for snapper, the boot helper and what removes images tidy nothing up: what they begin is
+    /// gone on with.
     fn dies_of_signals(&self) -> bool {
         self.words.starts_with("merge ")
+            || self.words.starts_with("sysupdate ")
             || self.words.contains(" snapper-plugin ")
             || self.makes_directories()
     }

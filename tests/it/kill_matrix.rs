@@ -10,6 +10,7 @@ use crate::etc_merge;
 use crate::fx::{Machine, Variant, failpoints};
 use crate::root_boot::{self, Bls};
 use crate::root_cleanup::after_two_rollbacks;
+use crate::sysupdate;
 
 const NEW: &str = "[ ! -e $D/usr/new ] || echo new";
 const PENDING: &str = "transactional-update -q run touch /usr/new";
@@ -273,6 +274,21 @@ fn directories() -> [Scenario; 2] {
     })
 }
 
+/// What removes versions of images that are too many: of one of three a part at most is left, and the next call removes that.
+const IMAGES: &[Scenario] = &[
+    Scenario::new(
+        "sysupdate vacuum",
+        "cd /srv; rm -rf ab; mkdir -p ab/d ab/src ab/t ab/e
+     printf '[Source]\\nType=regular-file\\nPath=/srv/ab/src\\nMatchPattern=os_@v\\n[Target]\\nPath=/srv/ab/t\\nMatchPattern=os_@v/file\\nInstancesMax=2\\n' > ab/d/1.transfer
+     sed s,/ab/t,/ab/e, ab/d/1.transfer > ab/d/2.transfer; for v in 1 2 3; do for d in t e; do mkdir ab/$d/os_$v; : > ab/$d/os_$v/file; done; done",
+        "sysupdate --definitions=/srv/ab/d --offline vacuum",
+    )
+    .look("cd /srv/ab && find t e | sort")
+    .after(VACUUMED)
+    .between(Between::UntilAfter),
+];
+const VACUUMED: &str = "sysupdate --definitions=/srv/ab/d --offline vacuum && [ \"$(cd /srv/ab; find t e -type f | sort | xargs)\" = 'e/os_2/file e/os_3/file t/os_2/file t/os_3/file' ]";
+
 /// What prepares an update for a boot of its own: no plan, or all that it speaks of.
 const PREPARED: &[Scenario] = &[
     Scenario::new(
@@ -425,6 +441,12 @@ fn directories_of_packages() -> Bench {
     Bench::new(machine, &directories())
 }
 
+fn images() -> Bench {
+    let mut machine = Machine::of(Variant::RoSqlite);
+    machine.bind(sysupdate::PROGRAM, "/run/tu/sysupdate");
+    Bench::new(machine, IMAGES)
+}
+
 fn prepared() -> Bench {
     Bench::new(Machine::of(Variant::RoSqlite), PREPARED)
 }
@@ -499,6 +521,7 @@ pub(crate) const BENCHES: &[fn() -> Bench] = &[
     nested,
     merges,
     directories_of_packages,
+    images,
     prepared,
     armed,
     offline,
@@ -576,6 +599,11 @@ fn a_merge_of_etc_that_is_stopped_anywhere_comes_to_the_same_when_it_is_done_aga
 #[test]
 fn directories_of_packages_are_whole_or_missing_wherever_making_them_is_stopped() {
     directories_of_packages().holds("matrix");
+}
+
+#[test]
+fn a_version_of_images_is_gone_as_a_whole_after_the_next_call_wherever_removing_it_is_stopped() {
+    images().holds("matrix");
 }
 
 #[test]

@@ -66,3 +66,4 @@ mod root_tukit_plugins;
 mod rpmdb;
 mod rpmdb_query;
 mod soak;
+mod sysupdate;

@@ -1,0 +1,393 @@
+//! What can be typed, and what of it makes sense together.
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use super::json::Form;
+use crate::sysupdate::Collection;
+use crate::sysupdate::definition::is_component_name;
+use crate::sysupdate::pattern::boolean;
+
+/// List, check and clean up versions of files, directories and images that transfer files name.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "sysupdate",
+    version,
+    max_term_width = 100,
+    args_override_self = true,
+    disable_help_subcommand = true,
+    after_help = COMMANDS
+)]
+pub struct Sysupdate {
+    /// What to do, and with what; without it all versions are listed
+    #[arg(value_name = "COMMAND")]
+    pub words: Vec<String>,
+    /// Work with the transfer files of a component: those in sysupdate.NAME.d
+    #[arg(short = 'C', long, value_name = "NAME")]
+    pub component: Option<String>,
+    /// Read transfer files only in this directory
+    #[arg(long, value_name = "DIR")]
+    pub definitions: Option<PathBuf>,
+    /// Work on the system that is mounted at DIR
+    #[arg(long, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Switch all features
+    #[arg(short = 'a', long)]
+    pub feature_all: bool,
+    /// Switch the features that are suggested here
+    #[arg(short = 's', long)]
+    pub feature_suggested: bool,
+    /// Switch all components
+    #[arg(short = 'A', long)]
+    pub component_all: bool,
+    /// Switch the components that are suggested here
+    #[arg(short = 'S', long)]
+    pub component_suggested: bool,
+    /// How many versions stay, whatever the transfer files say
+    #[arg(short = 'm', long, value_name = "N")]
+    pub instances_max: Option<String>,
+    /// Do not look into sources
+    #[arg(long)]
+    pub offline: bool,
+    /// What the path of a source with PathRelativeTo=explicit is relative to
+    #[arg(long, value_name = "DIR")]
+    pub transfer_source: Option<PathBuf>,
+    /// Whether what changes is written to disk before the command ends (default: yes); no is for tests only
+    #[arg(long, value_name = "BOOL")]
+    pub sync: Option<String>,
+    /// Print no headers and no sums
+    #[arg(long)]
+    pub no_legend: bool,
+    /// Accepted; a pager is never used
+    #[arg(long)]
+    pub no_pager: bool,
+    /// Print JSON: short in one line, pretty with lines and indentation, or off (default)
+    #[arg(long, value_name = "FORM")]
+    pub json: Option<String>,
+}
+
+const COMMANDS: &str = "Commands:
+  list [VERSION]           All versions, or one of them in detail
+  check-new                Print the version to update to; exit status 1: none
+  pending                  Whether a newer one is installed than runs; exit status 1: no
+  vacuum                   Remove what is too much, or of disabled transfers
+  features [FEATURE]       The optional features, or one of them
+  enable-feature NAME…     Let features take part; also -a, -s
+  disable-feature NAME…    Let features take no part
+  components               The components
+  enable-component NAME…   Let components be updated; also -A, -S
+  disable-component NAME…  Let components not be updated
+  help                     This text
+
+Exit status: 0 it is done, or the answer is yes; 1 it failed, or the answer is no.";
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Verb {
+    List(Option<String>),
+    CheckNew,
+    Pending,
+    Vacuum,
+    Features(Option<String>),
+    Components,
+    Switch(Thing, Chosen, bool),
+    Help,
+}
+
+/// What can be switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Thing {
+    Feature,
+    Component,
+}
+
+impl Thing {
+    /// What it is called.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Thing::Feature => "Feature",
+            Thing::Component => "Component",
+        }
+    }
+}
+
+/// Which ones of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Chosen {
+    All,
+    Suggested,
+    Named(Vec<String>),
+}
+
+/// What was typed, once all of it makes sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub(super) verb: Verb,
+    pub(super) collection: Collection,
+    pub(super) root: Option<PathBuf>,
+    pub(super) instances_max: Option<u64>,
+    pub(super) is_offline: bool,
+    pub(super) transfer_source: Option<PathBuf>,
+    pub(super) is_synced: bool,
+    pub(super) has_legend: bool,
+    pub(super) form: Form,
+}
+
+impl Sysupdate {
+    /// What is asked for.
+    ///
+    /// # Errors
+    /// What makes no sense, or not together.
+    pub(super) fn asked(self) -> Result<Asked, String> {
+        let verb = self.verb()?;
+        let form = self.json.as_deref().map_or(Ok(Form::Table), str::parse)?;
+        let component = self.component.filter(|name| !name.is_empty());
+        if let Some(name) = component.as_ref().filter(|name| !is_component_name(name)) {
+            return Err(format!("Component name invalid: {name}"));
+        }
+        let instances_max = self.instances_max.as_deref().map(|text| {
+            let number = text
+                .parse::<u64>()
+                .ok()
+                .filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
+            number.ok_or_else(|| format!("Failed to parse --instances-max= parameter: {text}"))
+        });
+        let instances_max = instances_max.transpose()?;
+        let is_synced = self.sync.as_deref().map_or(Ok(true), |text| {
+            boolean(text).ok_or_else(|| format!("Failed to parse --sync= parameter: {text}"))
+        })?;
+        let is_bound = (
+            self.definitions.is_some(),
+            component.is_some(),
+            self.root.is_some(),
+        );
+        if let Some(clash) = clash(&verb, is_bound, instances_max) {
+            return Err(clash.into());
+        }
+        let absolute = |path: PathBuf| {
+            let made = std::path::absolute(&path);
+            made.map_err(|e| format!("{}: {e}", path.display()))
+        };
+        let definitions = self.definitions.map(absolute).transpose()?;
+        let collection = match (definitions, component) {
+            (Some(dir), _) => Collection::Directory(dir),
+            (None, Some(name)) => Collection::Component(name),
+            (None, None) => Collection::Default,
+        };
+        Ok(Asked {
+            verb,
+            collection,
+            root: self.root,
+            instances_max,
+            is_offline: self.offline,
+            transfer_source: self.transfer_source.map(absolute).transpose()?,
+            is_synced,
+            has_legend: !self.no_legend,
+            form,
+        })
+    }
+}
+
+/// What does not go together: a command, with whether --definitions, --component and --root are given, and a limit.
+fn clash(
+    verb: &Verb,
+    (has_definitions, has_component, has_root): (bool, bool, bool),
+    instances_max: Option<u64>,
+) -> Option<&'static str> {
+    match verb {
+        _ if has_definitions && has_component => Some(
+            "The --definitions= and --component=/--component-all/--component-suggested switches may not be combined.",
+        ),
+        _ if has_definitions && has_root => {
+            Some("The --definitions= and --root=/--image= switches may not be combined.")
+        }
+        Verb::Components if has_definitions => {
+            Some("The --definitions= switch may not be combined with 'components'.")
+        }
+        Verb::Switch(..) if has_definitions => Some(
+            "The --definitions= switch may not be combined with commands that enable or disable.",
+        ),
+        Verb::Pending if has_root || has_component => Some(
+            "The --root=, --image= and --component= switches may not be combined with 'pending'.",
+        ),
+        Verb::Vacuum if instances_max == Some(0) => {
+            Some("The --instances-max= argument must be >= 1 while vacuuming")
+        }
+        _ => None,
+    }
+}
+
+impl Sysupdate {
+    /// The command, with what belongs to it.
+    fn verb(&self) -> Result<Verb, String> {
+        let (verb, arguments) = match &self.words[..] {
+            [] => ("list", &[][..]),
+            [verb, arguments @ ..] => (verb.as_str(), arguments),
+        };
+        let first = || arguments.first().cloned();
+        let (verb, most) = match verb {
+            "list" => (Verb::List(first()), 1),
+            "features" => (Verb::Features(first()), 1),
+            "check-new" => (Verb::CheckNew, 0),
+            "pending" => (Verb::Pending, 0),
+            "vacuum" => (Verb::Vacuum, 0),
+            "components" => (Verb::Components, 0),
+            "enable-feature" => (self.switch(Thing::Feature, arguments, true)?, usize::MAX),
+            "disable-feature" => (self.switch(Thing::Feature, arguments, false)?, usize::MAX),
+            "enable-component" => (self.switch(Thing::Component, arguments, true)?, usize::MAX),
+            "disable-component" => (self.switch(Thing::Component, arguments, false)?, usize::MAX),
+            "help" => (Verb::Help, usize::MAX),
+            _ => return Err(format!("Unknown command verb '{verb}'.")),
+        };
+        if arguments.len() > most {
+            return Err("Too many arguments.".into());
+        }
+        let thing = match &verb {
+            Verb::Switch(thing, ..) => Some(*thing),
+            _ => None,
+        };
+        let is_of_features = self.feature_all || self.feature_suggested;
+        let is_of_components = self.component_all || self.component_suggested;
+        if (is_of_features && thing != Some(Thing::Feature))
+            || (is_of_components && thing != Some(Thing::Component))
+        {
+            return Err("The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used \
+                        with commands that enable or disable such."
+                .into());
+        }
+        Ok(verb)
+    }
+
+    /// What is to be switched: by names, or by one option.
+    fn switch(&self, thing: Thing, names: &[String], is_on: bool) -> Result<Verb, String> {
+        let (all, suggested) = match thing {
+            Thing::Feature => (self.feature_all, self.feature_suggested),
+            Thing::Component => (self.component_all, self.component_suggested),
+        };
+        let chosen = match (names, all, suggested) {
+            ([], true, false) => Chosen::All,
+            ([], false, true) => Chosen::Suggested,
+            ([], false, false) => return Err("Too few arguments.".into()),
+            (names, false, false) => Chosen::Named(names.to_vec()),
+            _ => return Err("Names, all and suggested ones may not be combined.".into()),
+        };
+        Ok(Verb::Switch(thing, chosen, is_on))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(words: &str) -> Result<Asked, String> {
+        let words = std::iter::once("sysupdate").chain(words.split_ascii_whitespace());
+        Sysupdate::try_parse_from(words)
+            .map_err(|e| e.to_string())?
+            .asked()
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_the_text_that_scripts_look_for() {
+        for (words, text) in [
+            (
+                "--definitions=/d components",
+                "The --definitions= switch may not be combined with 'components'.",
+            ),
+            ("-C ../x list", "Component name invalid: ../x"),
+            (
+                "-C foo --definitions=/d list",
+                "The --definitions= and --component=/--component-all/--component-suggested switches may not be combined.",
+            ),
+            (
+                "--definitions=/d --root=/ list",
+                "The --definitions= and --root=/--image= switches may not be combined.",
+            ),
+            (
+                "-m 0 vacuum",
+                "The --instances-max= argument must be >= 1 while vacuuming",
+            ),
+            (
+                "-m x vacuum",
+                "Failed to parse --instances-max= parameter: x",
+            ),
+            (
+                "-m +3 vacuum",
+                "Failed to parse --instances-max= parameter: +3",
+            ),
+            ("--sync=x list", "Failed to parse --sync= parameter: x"),
+            (
+                "--json=bogus list",
+                "Unknown argument to --json= switch: bogus",
+            ),
+            ("bogusverb", "Unknown command verb 'bogusverb'."),
+            ("list a b", "Too many arguments."),
+            ("vacuum 1", "Too many arguments."),
+            ("enable-feature", "Too few arguments."),
+            ("disable-component -s", "Too few arguments."),
+            (
+                "enable-feature x -a",
+                "Names, all and suggested ones may not be combined.",
+            ),
+            (
+                "enable-component -A -S",
+                "Names, all and suggested ones may not be combined.",
+            ),
+            (
+                "--definitions=/d enable-feature x",
+                "The --definitions= switch may not be combined with commands that enable or disable.",
+            ),
+            (
+                "list -a",
+                "The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used with commands \
+                 that enable or disable such.",
+            ),
+            (
+                "--root=/ pending",
+                "The --root=, --image= and --component= switches may not be combined with 'pending'.",
+            ),
+        ] {
+            assert_eq!(asked(words).unwrap_err(), text, "{words}");
+        }
+    }
+
+    #[test]
+    fn options_stand_anywhere_and_the_last_of_several_counts() {
+        let default = asked("").unwrap();
+        assert_eq!(
+            (&default.verb, &default.collection),
+            (&Verb::List(None), &Collection::Default)
+        );
+        assert!(
+            default.has_legend
+                && default.is_synced
+                && !default.is_offline
+                && default.form == Form::Table
+        );
+        assert_eq!(
+            asked("list 1.0 --json=short").unwrap().verb,
+            Verb::List(Some("1.0".into()))
+        );
+        assert_eq!(
+            asked("-C a -C b check-new").unwrap().collection,
+            Collection::Component("b".into())
+        );
+        assert_eq!(
+            asked("-C a --component= check-new").unwrap().collection,
+            Collection::Default
+        );
+        let all = asked(
+            "vacuum -m 1 --offline --no-legend --no-pager --json=pretty --sync=no --definitions=d",
+        )
+        .unwrap();
+        assert_eq!(
+            (all.verb, all.instances_max, all.form),
+            (Verb::Vacuum, Some(1), Form::Pretty)
+        );
+        assert!(all.is_offline && !all.has_legend && !all.is_synced);
+        let Collection::Directory(dir) = all.collection else {
+            panic!("a directory")
+        };
+        assert!(dir.is_absolute());
+    }
+}

@@ -1,0 +1,286 @@
+//! The program `sysupdate`: the commands of systemd-sysupdate(8), and their words.
+//!
+//! Standard output carries tables, JSON or a version, and nothing else.
+
+mod args;
+mod enable;
+mod features;
+mod json;
+mod list;
+mod table;
+mod vacuum;
+
+use std::cmp::Ordering;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::{CommandFactory, Parser};
+
+pub use args::Sysupdate;
+use args::{Asked, Verb};
+use features::Here;
+use json::{Form, Json};
+
+use super::error;
+use crate::sys::{Root, out, root};
+use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::place::Bases;
+use crate::sysupdate::{Specifiers, Survey, Version};
+
+/// The command line as clap knows it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Sysupdate::command()
+}
+
+/// The program.
+#[must_use]
+pub fn main() -> ExitCode {
+    out::tell_priorities();
+    match Sysupdate::try_parse() {
+        Err(e) => error::usage(&e, error::FAILED),
+        Ok(typed) => typed
+            .asked()
+            .map_err(anyhow::Error::msg)
+            .and_then(|asked| Session::new(asked)?.go())
+            .unwrap_or_else(|e| error::report(&e)),
+    }
+}
+
+/// What all commands work with.
+#[derive(Debug)]
+struct Session {
+    asked: Asked,
+    root: Root,
+    specifiers: Specifiers,
+    bases: Bases,
+}
+
+impl Session {
+    fn new(asked: Asked) -> Result<Session> {
+        let root = match &asked.root {
+            None => Root::live(),
+            Some(dir) => Root::at(dir).with_context(|| format!("--root {}", out::path(dir)))?,
+        };
+        let specifiers = Specifiers::of(&root).context("asking what system this is")?;
+        let named = |variable| std::env::var_os(variable).map(Into::into);
+        let bases = Bases {
+            esp: named("SYSTEMD_ESP_PATH"),
+            xbootldr: named("SYSTEMD_XBOOTLDR_PATH"),
+            explicit: asked.transfer_source.clone(),
+        };
+        Ok(Session {
+            asked,
+            root,
+            specifiers,
+            bases,
+        })
+    }
+
+    fn go(&self) -> Result<ExitCode> {
+        match &self.asked.verb {
+            Verb::List(None) => self.list(),
+            Verb::List(Some(version)) => self.list_version(version),
+            Verb::CheckNew => self.check_new(),
+            Verb::Pending => self.pending(),
+            Verb::Vacuum => vacuum::go(self),
+            Verb::Features(None) => self.features(),
+            Verb::Features(Some(name)) => self.feature(name),
+            Verb::Components => self.components(),
+            Verb::Switch(thing, chosen, is_on) => enable::go(self, *thing, chosen, *is_on),
+            Verb::Help => {
+                out::answer(&command().render_help().to_string())?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+
+    /// The definitions; what is strange in them is told.
+    fn definitions(&self) -> Result<Definitions> {
+        let found = Definitions::load(&self.root, &self.asked.collection, &self.specifiers)?;
+        found.warnings.iter().for_each(out::warn);
+        Ok(found)
+    }
+
+    /// The definitions, of which at least one transfer is there.
+    fn transfers(&self, is_enough: fn(&Definitions) -> bool) -> Result<Definitions> {
+        let found = self.definitions()?;
+        if is_enough(&found) {
+            return Ok(found);
+        }
+        match &self.asked.collection {
+            Collection::Component(name) => {
+                bail!("No transfer definitions for component '{name}' found.")
+            }
+            _ => bail!("No transfer definitions found."),
+        }
+    }
+
+    /// The definitions, of which at least one transfer takes part.
+    fn enabled(&self) -> Result<Definitions> {
+        self.transfers(|found| found.enabled().next().is_some())
+    }
+
+    fn survey<'d>(&self, definitions: &'d Definitions, is_offline: bool) -> Result<Survey<'d>> {
+        Survey::of(&self.root, definitions, &self.bases, is_offline)
+    }
+
+    /// Prints one of two forms of the same answer.
+    fn answer(
+        &self,
+        table: impl FnOnce(bool) -> String,
+        json: impl FnOnce() -> Json,
+    ) -> Result<()> {
+        let text = match self.asked.form {
+            Form::Table => table(self.asked.has_legend),
+            form => json().written(form),
+        };
+        Ok(out::answer(&text)?)
+    }
+
+    fn list(&self) -> Result<ExitCode> {
+        let definitions = self.enabled()?;
+        let survey = self.survey(&definitions, self.asked.is_offline)?;
+        self.answer(
+            |has_header| list::table(&survey.sets, has_header),
+            || list::json(&survey.enabled, &survey.sets),
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn list_version(&self, text: &str) -> Result<ExitCode> {
+        let definitions = self.enabled()?;
+        let survey = self.survey(&definitions, self.asked.is_offline)?;
+        let Some(set) = survey.sets.find(text) else {
+            bail!("Update '{text}' not found.");
+        };
+        self.answer(
+            |has_header| list::version_text(&survey.enabled, set, has_header),
+            || list::version_json(&survey.enabled, set),
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn check_new(&self) -> Result<ExitCode> {
+        let definitions = self.enabled()?;
+        let survey = self.survey(&definitions, self.asked.is_offline)?;
+        let candidate = survey.sets.candidate().map(|set| &set.version);
+        self.answer(
+            |_| {
+                candidate
+                    .map(|version| format!("{version}\n"))
+                    .unwrap_or_default()
+            },
+            || Json::Object(vec![("available", Json::text_or_null(candidate))]),
+        )?;
+        Ok(ExitCode::from(u8::from(candidate.is_none())))
+    }
+
+    /// Whether what is installed as a whole is newer than what runs.
+    fn pending(&self) -> Result<ExitCode> {
+        let definitions = self.enabled()?;
+        let survey = self.survey(&definitions, true)?;
+        let Some(newest) = survey.sets.newest_complete().map(|set| &set.version) else {
+            bail!("Couldn't find any suitable installed versions.");
+        };
+        let Some(booted) = self.booted()? else {
+            bail!(
+                "{} lacks IMAGE_VERSION= field.",
+                root::inside(OS_RELEASE.as_ref()).display()
+            );
+        };
+        let (is_newer, text) = verdict(newest, &booted);
+        out::say(text);
+        Ok(ExitCode::from(u8::from(!is_newer)))
+    }
+
+    /// The version that runs, when this is the running system and says it.
+    fn booted(&self) -> Result<Option<Version>> {
+        let text = self
+            .specifiers
+            .image_version()
+            .filter(|_| self.root.is_live());
+        let version = text.map(|text| {
+            Version::new(text).with_context(|| format!("IMAGE_VERSION={text} is no version"))
+        });
+        version.transpose()
+    }
+
+    fn features(&self) -> Result<ExitCode> {
+        let found = self.definitions()?;
+        let command_line = command_line();
+        let here = self.here(&command_line);
+        self.answer(
+            |has_legend| features::table(&found.features, &here, has_legend),
+            || features::json(&found.features),
+        )?;
+        if found.features.is_empty() && self.asked.form == Form::Table {
+            out::say("No features.");
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn feature(&self, name: &str) -> Result<ExitCode> {
+        let found = self.definitions()?;
+        let Some(feature) = found.features.iter().find(|feature| feature.name == name) else {
+            bail!("Optional feature not found: {name}");
+        };
+        let command_line = command_line();
+        let here = self.here(&command_line);
+        self.answer(
+            |has_legend| features::feature_table(&found, feature, &here, has_legend),
+            || features::feature_json(&found, feature, &here),
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn components(&self) -> Result<ExitCode> {
+        let (components, warnings) = definition::components(&self.root, &self.specifiers)?;
+        warnings.iter().for_each(out::warn);
+        let default = Definitions::load(&self.root, &Collection::Default, &self.specifiers)?;
+        let has_default = !default.transfers.is_empty();
+        let command_line = command_line();
+        let here = self.here(&command_line);
+        if self.asked.form == Form::Table && !has_default && components.is_empty() {
+            out::say("No components defined.");
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.answer(
+            |has_legend| features::components_table(has_default, &components, &here, has_legend),
+            || features::components_json(has_default, &components),
+        )?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn here<'h>(&'h self, command_line: &'h str) -> Here<'h> {
+        Here {
+            specifiers: &self.specifiers,
+            command_line,
+        }
+    }
+}
+
+/// Whether what is installed is newer than what runs, in words as well.
+fn verdict(newest: &Version, booted: &Version) -> (bool, String) {
+    let (is_newer, how) = match newest.cmp(booted) {
+        Ordering::Greater => (true, "is newer than booted version"),
+        Ordering::Equal => (false, "matches booted version"),
+        Ordering::Less => (false, "is older than booted version"),
+    };
+    let advice = if is_newer { " Reboot recommended." } else { "" };
+    (
+        is_newer,
+        format!("Newest installed version '{newest}' {how} '{booted}'.{advice}"),
+    )
+}
+
+/// The file that says what version of an image runs.
+const OS_RELEASE: &str = "etc/os-release";
+
+/// The command line of the kernel; empty where /proc does not tell.
+fn command_line() -> String {
+    std::fs::read_to_string(root::COMMAND_LINE).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! `vacuum`: removes versions that are too many, what was never finished, and what disabled transfers have.
+
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::sys::lock::WriteLock;
+use crate::sys::out;
+use crate::sysupdate::vacuum::{Plan, Removal, Why, Wish, plan};
+use crate::sysupdate::{Resource, Spot, directory, remove};
+
+use super::Session;
+use super::json::{Form, Json};
+
+/// Is locked while something changes.
+const LOCK_FILE: &str = "run/sysupdate.lock";
+
+/// The command.
+pub(super) fn go(session: &Session) -> Result<ExitCode> {
+    let _lock = WriteLock::file(&session.root.join(LOCK_FILE))?;
+    let definitions = session.transfers(|found| !found.transfers.is_empty())?;
+    let survey = session.survey(&definitions, true)?;
+    let booted = session.booted()?;
+    let wish = Wish {
+        installing: None,
+        booted: booted.as_ref(),
+        linked: survey.linked(&session.root, &session.bases)?,
+        instances_max: session.asked.instances_max,
+    };
+    let found = plan(&survey.enabled, &survey.disabled, &survey.sets, &wish)?;
+    out::say("Making room…");
+    for removal in &found.removals {
+        remove_one(session, &survey.enabled, removal)?;
+    }
+    for removal in &found.disabled {
+        remove_one(session, &survey.disabled, removal)?;
+    }
+    for resource in survey.enabled.iter().chain(&survey.disabled) {
+        remove_left_overs(session, resource)?;
+    }
+    tell(session, &found)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remove_one(session: &Session, resources: &[Resource<'_>], removal: &Removal) -> Result<()> {
+    let resource = &resources[removal.resource];
+    let instance = &resource.target[removal.instance];
+    let what = match removal.why {
+        Why::Old => "old",
+        Why::Pending => "old pending",
+        Why::Partial => "old partial",
+        Why::Disabled => "disabled",
+    };
+    out::say(format_args!(
+        "♻\u{fe0f} Removing {what} '{}' ({}).",
+        instance.shown, instance.kind
+    ));
+    let Spot::Path(path) = &instance.spot else {
+        bail!("{}: slots cannot be emptied yet", instance.shown);
+    };
+    take_away(session, resource, path).with_context(|| format!("removing {}", instance.shown))
+}
+
+/// Removes what was begun in a target by somebody who never finished it, and directories whose instance is gone.
+fn remove_left_overs(session: &Session, resource: &Resource<'_>) -> Result<()> {
+    let target = &resource.transfer.target;
+    let Some(place) = &target.place else {
+        return Ok(());
+    };
+    let found = session.bases.open(&session.root, place)?;
+    let Some(dir) = found.dir else { return Ok(()) };
+    let mut all = directory::deserted(&dir, &found.path, &target.patterns, target.kind)?;
+    if target.remove_temporary {
+        all.extend(remove::left_overs(dir.as_fd())?);
+    }
+    for name in all {
+        let shown = found.path.join(&name);
+        out::say(format_args!(
+            "♻\u{fe0f} Removing left-over '{}'.",
+            shown.display()
+        ));
+        let removed = remove::remove(dir.as_fd(), &name, session.asked.is_synced);
+        removed.with_context(|| format!("removing {}", shown.display()))?;
+    }
+    Ok(())
+}
+
+fn take_away(session: &Session, resource: &Resource<'_>, path: &Path) -> Result<()> {
+    let Some(place) = &resource.transfer.target.place else {
+        return Ok(());
+    };
+    let found = session.bases.open(&session.root, place)?;
+    let Some(dir) = found.dir else { return Ok(()) };
+    Ok(remove::remove(dir.as_fd(), path, session.asked.is_synced)?)
+}
+
+fn tell(session: &Session, done: &Plan) -> Result<()> {
+    if session.asked.form != Form::Table {
+        let number = |n: usize| Json::Number(n as u64);
+        let counts = vec![
+            ("removed", number(done.versions)),
+            ("disabledTransfers", number(done.disabled_transfers)),
+        ];
+        return Ok(out::answer(
+            &Json::Object(counts).written(session.asked.form),
+        )?);
+    }
+    if done.versions > 0 {
+        out::say(format_args!("Removed {} instances.", done.versions));
+    }
+    if done.disabled_transfers > 0 {
+        out::say(format_args!(
+            "Removed {} disabled transfers.",
+            done.disabled_transfers
+        ));
+    }
+    if done.versions == 0 && done.disabled_transfers == 0 {
+        out::say("Found nothing to remove.");
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Where the directories of transfers are.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use super::definition::{Base, Place};
+use super::directory;
+use crate::sys::{Root, root};
+
+/// Directories that somebody named; the boot partitions are mounted there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bases {
+    /// The EFI system partition (`SYSTEMD_ESP_PATH`).
+    pub esp: Option<PathBuf>,
+    /// The extended boot loader partition (`SYSTEMD_XBOOTLDR_PATH`).
+    pub xbootldr: Option<PathBuf>,
+    /// Of `PathRelativeTo=explicit`, on the running system (`--transfer-source`).
+    pub explicit: Option<PathBuf>,
+}
+
+/// Why a directory of a transfer is not known.
+#[derive(Debug)]
+pub enum Unknown {
+    /// Nobody says where that partition is mounted.
+    Boot,
+    /// Nobody says what an explicit path is relative to.
+    Explicit,
+    /// It cannot be read.
+    Unreadable(PathBuf, io::Error),
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unknown::Boot => f.write_str(
+                "Failed to resolve $BOOT: Required key not available; say in SYSTEMD_ESP_PATH or SYSTEMD_XBOOTLDR_PATH where it is mounted",
+            ),
+            Unknown::Explicit => f.write_str("PathRelativeTo=explicit requires --transfer-source= to be specified."),
+            Unknown::Unreadable(path, e) => write!(f, "{} cannot be read: {e}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Unknown {}
+
+/// A directory of a transfer.
+#[derive(Debug)]
+pub struct Directory {
+    /// Its path, with that of the root.
+    pub path: PathBuf,
+    /// The directory; `None` when there is none.
+    pub dir: Option<OwnedFd>,
+}
+
+impl Bases {
+    /// Opens the directory that `place` is in the system at `root`.
+    ///
+    /// # Errors
+    /// When it is not known where it is, or it cannot be read.
+    pub fn open(&self, root: &Root, place: &Place) -> Result<Directory, Unknown> {
+        let rel = root::relative(&place.path);
+        let boot = |dir: &Option<PathBuf>| dir.clone().ok_or(Unknown::Boot);
+        let (root, path) = match place.base {
+            Base::Root => (root, rel),
+            Base::Esp => (root, boot(&self.esp)?.join(rel)),
+            Base::Xbootldr => (root, boot(&self.xbootldr)?.join(rel)),
+            Base::Boot => (root, boot(&self.xbootldr).or(boot(&self.esp))?.join(rel)),
+            Base::Explicit => (
+                &Root::live(),
+                self.explicit.as_ref().ok_or(Unknown::Explicit)?.join(rel),
+            ),
+        };
+        let shown = root.join(&path);
+        match directory::open(root, &path) {
+            Ok(dir) => Ok(Directory { path: shown, dir }),
+            Err(e) => Err(Unknown::Unreadable(shown, e)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_below_what_it_is_relative_to() {
+        let tmp = tempfile::tempdir().unwrap();
+        for dir in ["efi/EFI", "xboot/EFI", "EFI", "src/EFI"] {
+            std::fs::create_dir_all(tmp.path().join(dir)).unwrap();
+        }
+        let root = Root::at(tmp.path()).unwrap();
+        let bases = Bases {
+            esp: Some("/efi".into()),
+            xbootldr: None,
+            explicit: Some(root.join("src")),
+        };
+        let path = |bases: &Bases, base| {
+            let place = Place {
+                path: "/EFI".into(),
+                base,
+            };
+            let found = bases.open(&root, &place).map_err(|e| e.to_string())?;
+            assert!(found.dir.is_some());
+            Ok::<_, String>(
+                found
+                    .path
+                    .strip_prefix(root.path())
+                    .unwrap()
+                    .display()
+                    .to_string(),
+            )
+        };
+        assert_eq!(path(&bases, Base::Root).unwrap(), "EFI");
+        assert_eq!(path(&bases, Base::Esp).unwrap(), "efi/EFI");
+        assert_eq!(path(&bases, Base::Boot).unwrap(), "efi/EFI");
+        assert_eq!(path(&bases, Base::Explicit).unwrap(), "src/EFI");
+        assert!(
+            path(&bases, Base::Xbootldr)
+                .unwrap_err()
+                .starts_with("Failed to resolve $BOOT: Required key not available")
+        );
+        let both = Bases {
+            xbootldr: Some("/xboot".into()),
+            ..bases
+        };
+        assert_eq!(path(&both, Base::Boot).unwrap(), "xboot/EFI");
+        assert_eq!(
+            path(&Bases::default(), Base::Explicit).unwrap_err(),
+            "PathRelativeTo=explicit requires --transfer-source= to be specified."
+        );
+    }
+}

@@ -1,0 +1,263 @@
+//! What is installed, and what sources have.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::definition::{Definitions, Kind, Location, Transfer};
+use super::directory::{self, Side};
+use super::instance::{Instance, Resource};
+use super::place::Bases;
+use super::set::Sets;
+use super::version::Version;
+use crate::sys::{Root, beneath, root};
+
+/// Everything that is known of the transfers of a collection.
+#[derive(Debug, Clone)]
+pub struct Survey<'d> {
+    /// Those that take part, in the order in which they are installed.
+    pub enabled: Vec<Resource<'d>>,
+    /// Those that take no part, with what is in their targets.
+    pub disabled: Vec<Resource<'d>>,
+    /// The sets of those that take part.
+    pub sets: Sets,
+}
+
+impl<'d> Survey<'d> {
+    /// Looks into the targets of all transfers, and into the sources of those that take part unless `is_offline`.
+    ///
+    /// # Errors
+    /// When one of them cannot be read, named by its transfer.
+    pub fn of(
+        root: &Root,
+        definitions: &'d Definitions,
+        bases: &Bases,
+        is_offline: bool,
+    ) -> Result<Survey<'d>> {
+        let (mut enabled, mut disabled) = (Vec::new(), Vec::new());
+        for transfer in &definitions.transfers {
+            let about =
+                |what: &str| format!("{}: looking into its {what}", transfer.path.display());
+            let asks = transfer.is_enabled && !is_offline;
+            let source = if asks {
+                source(root, transfer, bases)
+            } else {
+                Ok(Vec::new())
+            };
+            let resource = Resource {
+                transfer,
+                source: source.with_context(|| about("source"))?,
+                target: target(root, transfer, bases).with_context(|| about("target"))?,
+                slots: None,
+            };
+            match transfer.is_enabled {
+                true => enabled.push(resource),
+                false => disabled.push(resource),
+            }
+        }
+        let sets = Sets::of(&enabled);
+        Ok(Survey {
+            enabled,
+            disabled,
+            sets,
+        })
+    }
+
+    /// The versions that links of the targets show to.
+    ///
+    /// # Errors
+    /// When a link is there and cannot be read.
+    pub fn linked(&self, root: &Root, bases: &Bases) -> Result<Vec<Version>> {
+        let mut found = Vec::new();
+        for resource in &self.enabled {
+            let target = &resource.transfer.target;
+            // of partitions a link shows to a device
+            let files = Some(target).filter(|t| t.kind != Kind::Partition);
+            let Some((link, place)) =
+                files.and_then(|t| t.current_symlink.as_ref().zip(t.place.as_ref()))
+            else {
+                continue;
+            };
+            let directory = bases.open(root, place)?;
+            let shown = match link.is_absolute() {
+                true => root.join(link),
+                false => directory.path.join(link),
+            };
+            let top = beneath::open_root(root.path())?;
+            let text = match (link.is_absolute(), directory.dir) {
+                (true, _) => beneath::read_link(top, &root::relative(link)),
+                (false, Some(dir)) => beneath::read_link(dir, link),
+                (false, None) => continue,
+            };
+            let text = match text {
+                // there is none, or something else
+                Err(e) if beneath::is_no_directory(&e) || e.kind() == ErrorKind::InvalidInput => {
+                    continue;
+                }
+                other => other.with_context(|| format!("reading the link {}", shown.display()))?,
+            };
+            let to = match text.is_absolute() {
+                true => root.join(&text),
+                false => root::inside(&shown.parent().unwrap_or(Path::new("")).join(&text)),
+            };
+            let is_it = |instance: &&Instance| Path::new(&instance.shown) == to;
+            found.extend(
+                resource
+                    .target
+                    .iter()
+                    .find(is_it)
+                    .map(|i| i.version.clone()),
+            );
+        }
+        Ok(found)
+    }
+}
+
+fn source(root: &Root, transfer: &Transfer, bases: &Bases) -> Result<Vec<Instance>> {
+    let source = &transfer.source;
+    match &source.location {
+        Location::Url(url) => {
+            bail!("{url}: sources behind an address cannot be read yet; use --offline")
+        }
+        Location::Local(place) => {
+            let found = bases.open(root, place)?;
+            let Some(dir) = found.dir else {
+                return Ok(Vec::new());
+            };
+            Ok(directory::list(
+                dir,
+                &found.path,
+                &source.patterns,
+                source.kind,
+                Side::Source,
+            )?)
+        }
+    }
+}
+
+fn target(root: &Root, transfer: &Transfer, bases: &Bases) -> Result<Vec<Instance>> {
+    let target = &transfer.target;
+    match (&target.place, target.kind) {
+        (None, _) | (_, Kind::Partition) => bail!("partitions cannot be read yet"),
+        (Some(place), kind) => {
+            let found = bases.open(root, place)?;
+            let Some(dir) = found.dir else {
+                return Ok(Vec::new());
+            };
+            Ok(directory::list(
+                dir,
+                &found.path,
+                &target.patterns,
+                kind,
+                Side::Target,
+            )?)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::sysupdate::Specifiers;
+    use crate::sysupdate::definition::Collection;
+
+    /// A system with this transfer and these files.
+    fn system(transfer: &str, files: &[&str]) -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("etc/sysupdate.d")).unwrap();
+        fs::write(dir.path().join("etc/sysupdate.d/a.transfer"), transfer).unwrap();
+        for file in files {
+            let path = dir.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        }
+        let root = Root::at(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn load(root: &Root) -> Definitions {
+        Definitions::load(root, &Collection::Default, &Specifiers::default()).unwrap()
+    }
+
+    const FILES: &str = "[Source]\nType=regular-file\nPath=/src\nMatchPattern=os_@v\n[Target]\nPath=/dst\nMatchPattern=os_@v\n";
+
+    #[test]
+    fn sources_are_looked_into_unless_that_is_not_wanted() {
+        let (_dir, root) = system(
+            FILES,
+            &[
+                "src/os_2",
+                "src/.sysupdate.partial.os_3",
+                "dst/os_1",
+                "dst/.sysupdate.pending.os_2",
+            ],
+        );
+        let definitions = load(&root);
+        let words = |is_offline| {
+            let survey = Survey::of(&root, &definitions, &Bases::default(), is_offline).unwrap();
+            let sets = survey
+                .sets
+                .all()
+                .iter()
+                .map(|s| format!("{} {} {}", s.version, s.assessment(), s.is_available));
+            sets.collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words(false),
+            ["2 current+pending true", "1 installed false"]
+        );
+        assert_eq!(
+            words(true),
+            ["2 current+pending false", "1 installed false"]
+        );
+    }
+
+    #[test]
+    fn a_disabled_transfer_takes_part_in_no_set_and_what_it_has_is_known() {
+        let (_dir, root) = system(
+            &format!("[Transfer]\nFeatures=off\n{FILES}"),
+            &["src/os_2", "dst/os_1"],
+        );
+        let definitions = load(&root);
+        let survey = Survey::of(&root, &definitions, &Bases::default(), false).unwrap();
+        assert!(survey.sets.all().is_empty() && survey.enabled.is_empty());
+        assert_eq!(
+            (
+                survey.disabled[0].target.len(),
+                survey.disabled[0].source.len()
+            ),
+            (1, 0)
+        );
+    }
+
+    #[test]
+    fn a_link_shows_to_a_version_wherever_it_is() {
+        for (link, at, text) in [
+            ("current", "dst/current", "os_2"),
+            ("links/current", "dst/links/current", "../os_2"),
+            ("/links/os", "links/os", "../dst/os_2"),
+            ("/links/os", "links/os", "/dst/os_2"),
+        ] {
+            let (dir, root) = system(
+                &format!("{FILES}CurrentSymlink={link}\n"),
+                &["dst/os_1", "dst/os_2", "dst/links/x", "links/x"],
+            );
+            let definitions = load(&root);
+            let linked = || {
+                let survey = Survey::of(&root, &definitions, &Bases::default(), true).unwrap();
+                let found = survey.linked(&root, &Bases::default()).unwrap();
+                found.iter().map(|v| v.to_string()).collect::<Vec<_>>()
+            };
+            assert_eq!(linked(), [""; 0]);
+            symlink(text, dir.path().join(at)).unwrap();
+            assert_eq!(linked(), ["2"], "{link} {text}");
+            fs::remove_file(dir.path().join(at)).unwrap();
+            symlink("os_7", dir.path().join(at)).unwrap();
+            assert_eq!(linked(), [""; 0]);
+        }
+    }
+}

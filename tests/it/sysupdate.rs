@@ -1,0 +1,388 @@
+//! The program `sysupdate` on directories: what it prints, and with what status it ends.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// The program.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sysupdate");
+
+/// A system with files in it.
+struct System(tempfile::TempDir);
+
+const ROOT_TRANSFER: &str = "[Transfer]\nProtectVersion=0.9\nChangeLog=https://example.com/@v\nAppStream=https://example.com/app.xml\n\
+     [Source]\nType=regular-file\nPath=/src\nMatchPattern=os_@v.raw\n\
+     [Target]\nPath=/images\nMatchPattern=os_@v.raw\nInstancesMax=2\nCurrentSymlink=current.raw\n";
+const ENTRY_TRANSFER: &str = "[Source]\nType=regular-file\nPath=/src\nMatchPattern=os_@v.efi\n\
+     [Target]\nPath=/EFI/Linux\nPathRelativeTo=boot\nMatchPattern=os_@v+@l-@d.efi os_@v.efi\n";
+const EXTRA_TRANSFER: &str = "[Transfer]\nFeatures=extra\n[Source]\nType=regular-file\nPath=/src\nMatchPattern=extra_@v\n\
+     [Target]\nPath=/extra\nMatchPattern=extra_@v\n";
+
+impl System {
+    fn new() -> System {
+        let system = System(tempfile::tempdir().unwrap());
+        system.write("etc/os-release", "ID=test\nIMAGE_VERSION=1.0\n");
+        system.write("usr/lib/sysupdate.d/50-root.transfer", ROOT_TRANSFER);
+        system.write("usr/lib/sysupdate.d/90-entry.transfer", ENTRY_TRANSFER);
+        system.write("usr/lib/sysupdate.d/70-extra.transfer", EXTRA_TRANSFER);
+        system.write(
+            "usr/lib/sysupdate.d/extra.feature",
+            "[Feature]\nDescription=More\n",
+        );
+        system.mkdir("run");
+        system
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn mkdir(&self, path: &str) {
+        fs::create_dir_all(self.path().join(path)).unwrap();
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A system with these versions at the source, and these in the targets.
+    fn with(available: &[&str], installed: &[&str]) -> System {
+        let system = System::new();
+        for version in available {
+            system.write(&format!("src/os_{version}.raw"), "x");
+            system.write(&format!("src/os_{version}.efi"), "x");
+        }
+        for version in installed {
+            system.write(&format!("images/os_{version}.raw"), "x");
+            system.write(&format!("efi/EFI/Linux/os_{version}+3-0.efi"), "x");
+        }
+        system
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        let root = format!("--root={}", self.path().display());
+        run(&[&[root.as_str()], words].concat())
+    }
+
+    /// Standard output of what succeeds.
+    fn printed(&self, words: &[&str]) -> String {
+        let out = self.run(words);
+        assert!(out.status.success(), "{words:?}: {out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    fn names(&self, dir: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path().join(dir)).unwrap();
+        let mut names: Vec<String> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+#[allow(clippy::disallowed_methods)] // tests start programs as a person does
+fn run(words: &[&str]) -> Output {
+    let mut command = Command::new(PROGRAM);
+    command
+        .args(words)
+        .env_clear()
+        .env("SYSTEMD_ESP_PATH", "/efi");
+    command.output().unwrap()
+}
+
+/// Fails with this on standard error and nothing on standard output.
+#[track_caller]
+fn fails(out: &Output, with: &str) {
+    let told = String::from_utf8_lossy(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "{told}");
+    assert!(told.contains(with), "{told}");
+    assert!(out.stdout.is_empty(), "{out:?}");
+}
+
+#[test]
+fn versions_in_directories_are_listed_and_checked() {
+    let system = System::with(&["1.0", "1.1"], &["0.9", "1.0"]);
+    let table = "  VERSION INSTALLED AVAILABLE ASSESSMENT\n↻ 1.1                   ✓     candidate\n\
+                 ● 1.0         ✓         ✓     current\n○ 0.9         ✓               protected\n";
+    assert_eq!(system.printed(&[]), table);
+    assert_eq!(system.printed(&["list"]), table);
+    assert_eq!(
+        system.printed(&["--offline", "--no-legend", "list"]),
+        "● 1.0 ✓   current\n○ 0.9 ✓   protected\n"
+    );
+    assert_eq!(
+        system.printed(&["--json=short"]),
+        "{\"current\":\"1.0\",\"all\":[\"1.1\",\"1.0\",\"0.9\"],\"appstreamUrls\":[\"https://example.com/app.xml\"]}\n"
+    );
+    assert_eq!(system.printed(&["check-new"]), "1.1\n");
+    assert_eq!(
+        system.printed(&["check-new", "--json=short"]),
+        "{\"available\":\"1.1\"}\n"
+    );
+    fails(&system.run(&["--offline", "check-new"]), "");
+    let none = system.run(&["--offline", "--json=short", "check-new"]);
+    assert_eq!(
+        (none.status.code(), none.stdout),
+        (Some(1), b"{\"available\":null}\n".to_vec())
+    );
+}
+
+#[test]
+fn a_version_is_shown_with_its_instances_and_an_unknown_one_is_not_found() {
+    let system = System::with(&["1.1"], &["1.0"]);
+    let text = system.printed(&["list", "1.0"]);
+    assert!(
+        text.starts_with(
+            "● Version: 1.0\n    State: current\nInstalled: yes (newest)\nAvailable: no\n"
+        ),
+        "{text}"
+    );
+    assert!(
+        text.contains("\nChangeLog: https://example.com/1.0\n\nTYPE "),
+        "{text}"
+    );
+    let entry = format!(
+        "regular-file {}/efi/EFI/Linux/os_1.0+3-0.efi ",
+        system.path().display()
+    );
+    assert!(text.contains(&entry), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&system.printed(&["--json=pretty", "list", "1.1"])).unwrap();
+    assert_eq!(
+        (json["newest"].as_bool(), json["installed"].as_bool()),
+        (Some(true), Some(false))
+    );
+    assert_eq!(json["contents"].as_array().unwrap().len(), 2);
+    fails(&system.run(&["list", "7.7"]), "Update '7.7' not found.");
+    fails(&system.run(&["list", "1.00"]), "Update '1.00' not found.");
+}
+
+#[test]
+fn what_is_unfinished_is_listed_and_removed_with_what_is_too_much() {
+    let system = System::with(&[], &["0.8", "0.9", "1.0"]);
+    system.write("images/.sysupdate.partial.os_1.1.raw", "x");
+    system.write("efi/EFI/Linux/.sysupdate.pending.os_1.1+3-0.efi", "x");
+    system.write("images/.#sysupdateos_1.2.raw0123456789abcdef", "x");
+    system.write("extra/extra_5", "x");
+    let table = system.printed(&["list"]);
+    assert!(
+        table.contains("⤵\u{fe0f} 1.1         ✓               current+partial\n"),
+        "{table}"
+    );
+    let out = system.run(&["vacuum"]);
+    let told = String::from_utf8(out.stderr.clone()).unwrap();
+    assert!(out.status.success() && out.stdout.is_empty(), "{out:?}");
+    let path = system.path().display();
+    let lines = [
+        "Making room…".to_owned(),
+        format!(
+            "♻\u{fe0f} Removing old pending '{path}/efi/EFI/Linux/.sysupdate.pending.os_1.1+3-0.efi' (regular-file)."
+        ),
+        format!(
+            "♻\u{fe0f} Removing old partial '{path}/images/.sysupdate.partial.os_1.1.raw' (regular-file)."
+        ),
+        format!("♻\u{fe0f} Removing old '{path}/efi/EFI/Linux/os_0.8+3-0.efi' (regular-file)."),
+        format!("♻\u{fe0f} Removing old '{path}/images/os_0.8.raw' (regular-file)."),
+        format!("♻\u{fe0f} Removing disabled '{path}/extra/extra_5' (regular-file)."),
+        format!(
+            "♻\u{fe0f} Removing left-over '{path}/images/.#sysupdateos_1.2.raw0123456789abcdef'."
+        ),
+        "Removed 2 instances.".to_owned(),
+        "Removed 1 disabled transfers.\n".to_owned(),
+    ];
+    assert_eq!(told, lines.join("\n"));
+    assert_eq!(system.names("images"), ["os_0.9.raw", "os_1.0.raw"]);
+    assert_eq!(
+        system.names("efi/EFI/Linux"),
+        ["os_0.9+3-0.efi", "os_1.0+3-0.efi"]
+    );
+    assert!(system.names("extra").is_empty());
+    let again = system.run(&["vacuum"]);
+    assert_eq!(
+        String::from_utf8(again.stderr).unwrap(),
+        "Making room…\nFound nothing to remove.\n"
+    );
+    assert_eq!(
+        system.printed(&["--json=short", "vacuum"]),
+        "{\"removed\":0,\"disabledTransfers\":0}\n"
+    );
+}
+
+#[test]
+fn what_a_link_shows_to_stays() {
+    let system = System::with(&[], &["0.7", "0.8", "1.0", "1.1"]);
+    symlink("os_0.7.raw", system.path().join("images/current.raw")).unwrap();
+    system.printed(&["--instances-max=1", "vacuum"]);
+    assert_eq!(
+        system.names("images"),
+        ["current.raw", "os_0.7.raw", "os_1.1.raw"]
+    );
+}
+
+#[test]
+fn nothing_is_removed_through_a_link_in_a_target() {
+    let system = System::with(&[], &["0.7", "0.8", "1.0", "1.1"]);
+    system.write("kept/os_0.1.raw", "x");
+    symlink(
+        "../kept/os_0.1.raw",
+        system.path().join("images/os_0.6.raw"),
+    )
+    .unwrap();
+    symlink("../kept", system.path().join("images/.#link")).unwrap();
+    system.printed(&["--instances-max=1", "vacuum"]);
+    assert_eq!(system.names("kept"), ["os_0.1.raw"]);
+    assert_eq!(system.names("images"), ["os_0.6.raw", "os_1.1.raw"]);
+}
+
+#[test]
+fn only_one_of_two_changes_something_at_a_time() {
+    let system = System::with(&[], &["0.7", "0.8", "1.0", "1.1"]);
+    let lock = fs::File::create(system.path().join("run/sysupdate.lock")).unwrap();
+    let lock = nix::fcntl::Flock::lock(lock, nix::fcntl::FlockArg::LockExclusiveNonblock).unwrap();
+    fails(&system.run(&["vacuum"]), "is locked");
+    assert_eq!(system.names("images").len(), 4);
+    drop(lock);
+    system.printed(&["vacuum"]);
+    assert_eq!(system.names("images").len(), 2);
+}
+
+#[test]
+fn features_and_components_are_told() {
+    let system = System::new();
+    assert_eq!(
+        system.printed(&["features"]),
+        "ENABLED SUGGESTED FEATURE DESCRIPTION DOCUMENTATION\n✗       ✗         extra   More        -\n\n1 features listed.\n"
+    );
+    assert!(
+        system
+            .printed(&["features", "extra"])
+            .contains("Transfers: 70-extra\n")
+    );
+    fails(&system.run(&["features", "none"]), "none");
+    system.write("etc/sysupdate.more.d/a.transfer", ROOT_TRANSFER);
+    assert_eq!(
+        system.printed(&["--json=short", "components"]),
+        "{\"default\":true,\"components\":[\"more\"]}\n"
+    );
+    assert!(
+        system
+            .printed(&["-C", "more", "list"])
+            .ends_with("ASSESSMENT\n")
+    );
+    fails(
+        &system.run(&["-C", "nope", "list"]),
+        "No transfer definitions for component 'nope' found.",
+    );
+}
+
+#[test]
+fn features_and_components_are_switched_and_an_unknown_one_switches_nothing() {
+    let system = System::new();
+    system.write(
+        "usr/lib/sysupdate.d/more.feature",
+        "[Feature]\nSuggest=yes\n",
+    );
+    system.write("usr/lib/sysupdate.foo.d/a.transfer", ROOT_TRANSFER);
+    let features = || {
+        system
+            .printed(&["--no-legend", "features"])
+            .replace(' ', "")
+    };
+    fails(
+        &system.run(&["enable-feature", "extra", "none"]),
+        "Feature not found: none",
+    );
+    assert_eq!(features(), "✗✗extraMore-\n✗✓more--\n");
+    assert_eq!(
+        system.printed(&["enable-feature", "--feature-suggested"]),
+        ""
+    );
+    assert_eq!(features(), "✗✗extraMore-\n✓✓more--\n");
+    system.printed(&["enable-feature", "extra"]);
+    system.printed(&["disable-feature", "more"]);
+    assert_eq!(features(), "✓✗extraMore-\n✗✓more--\n");
+    system.printed(&["-a", "disable-feature"]);
+    assert_eq!(features(), "✗✗extraMore-\n✗✓more--\n");
+    assert_eq!(
+        system.names("etc/sysupdate.d/extra.feature.d"),
+        ["50-systemd-sysupdate-enabled.conf"]
+    );
+    fails(
+        &system.run(&["disable-component", "bar"]),
+        "Component not found: bar",
+    );
+    let foo = || {
+        system
+            .printed(&["--no-legend", "components"])
+            .lines()
+            .last()
+            .unwrap()
+            .to_owned()
+    };
+    assert!(foo().starts_with('✓'), "{}", foo());
+    system.printed(&["disable-component", "foo"]);
+    assert!(foo().starts_with('✗'), "{}", foo());
+    system.printed(&["-A", "enable-component"]);
+    assert!(foo().starts_with('✓'), "{}", foo());
+}
+
+#[test]
+fn without_definitions_and_with_bad_ones_it_says_so_and_changes_nothing() {
+    let system = System::with(&[], &["0.7", "0.8", "1.0", "1.1"]);
+    fails(
+        &run(&["--definitions=/nonexistent", "list"]),
+        "No transfer definitions found.",
+    );
+    fails(&run(&["--no-such-option"]), "--no-such-option");
+    fails(&run(&["bogusverb"]), "Unknown command verb 'bogusverb'.");
+    system.write(
+        "etc/sysupdate.d/60-bad.transfer",
+        "[Source]\nType=regular-file\nPath=/x\nMatchPattern=abc\n",
+    );
+    for verb in ["list", "check-new", "vacuum", "features"] {
+        fails(
+            &system.run(&[verb]),
+            "60-bad.transfer:4: MatchPattern= string is not valid, refusing: abc",
+        );
+    }
+    assert_eq!(system.names("images").len(), 4);
+    let url = "[Source]\nType=url-file\nPath=https://me:secret@example.com/\nMatchPattern=x_@v\n[Target]\nPath=/x\nMatchPattern=x_@v\n";
+    system.write("etc/sysupdate.d/60-bad.transfer", url);
+    let out = system.run(&["list"]);
+    fails(&out, "sources behind an address cannot be read yet");
+    assert!(!String::from_utf8_lossy(&out.stderr).contains("secret"));
+    assert!(system.run(&["--offline", "list"]).status.success());
+}
+
+#[test]
+fn an_explicit_source_is_where_the_option_says() {
+    let system = System::new();
+    for other in ["70-extra", "90-entry"] {
+        symlink(
+            "/dev/null",
+            system
+                .path()
+                .join(format!("usr/lib/sysupdate.d/{other}.conf")),
+        )
+        .unwrap();
+        fs::remove_file(
+            system
+                .path()
+                .join(format!("usr/lib/sysupdate.d/{other}.transfer")),
+        )
+        .unwrap();
+    }
+    let transfer = ROOT_TRANSFER.replace("Path=/src\n", "Path=/\nPathRelativeTo=explicit\n");
+    system.write("usr/lib/sysupdate.d/50-root.transfer", &transfer);
+    system.write("given/os_3.raw", "x");
+    fails(
+        &system.run(&["list"]),
+        "PathRelativeTo=explicit requires --transfer-source= to be specified.",
+    );
+    let given = format!("--transfer-source={}/given", system.path().display());
+    assert_eq!(system.printed(&[&given, "check-new"]), "3\n");
+}
