@@ -21,12 +21,12 @@ pub mod set;
 pub mod specifier;
 pub mod survey;
 pub mod switch;
-pub mod url;
 pub mod uuid;
 pub mod vacuum;
 pub mod version;
 
 pub use definition::{Collection, Definitions, Kind, Transfer};
+pub use fetch::Url;
 pub use instance::{Instance, Resource, Slots, Spot, State};
 pub use manifest::Manifest;
 pub use partition_type::PartitionType;
@@ -34,7 +34,6 @@ pub use pattern::{Fields, Metadata, Pattern, PatternList};
 pub use set::{Sets, UpdateSet};
 pub use specifier::Specifiers;
 pub use survey::Survey;
-pub use url::Url;
 pub use uuid::Uuid;
 pub use version::Version;
 

@@ -9,9 +9,9 @@ use super::reader::{Reader, unique, words};
 use super::transfer::{Source, Target, Transfer};
 use crate::sys::root;
 use crate::sysupdate::Version;
+use crate::sysupdate::fetch::Url;
 use crate::sysupdate::partition_type::PartitionType;
 use crate::sysupdate::pattern::{self, Pattern, PatternList};
-use crate::sysupdate::url::Url;
 use crate::sysupdate::uuid::Uuid;
 
 /// A transfer while its lines are read.
@@ -160,12 +160,15 @@ impl Draft {
             "X-Mirror" if line.value.is_empty() => self.mirrors.clear(),
             "X-Mirror" => {
                 for word in line.value.split_ascii_whitespace() {
-                    let url = reader.expand(line, word).map(|text| Url::parse(&text));
+                    let url = reader.expand(line, word).map(|text| Url::base(&text).ok());
                     match url {
                         Some(Some(url)) if !self.mirrors.contains(&url) => self.mirrors.push(url),
                         Some(None) => reader.warn(
                             line,
-                            format!("X-Mirror= is not a valid URL, ignoring: {word}"),
+                            format!(
+                                "X-Mirror= is not a valid URL, ignoring: {}",
+                                without_user(word)
+                            ),
                         ),
                         _ => {}
                     }
@@ -285,12 +288,13 @@ impl Draft {
         let path = self.source.path.take();
         let path = path.ok_or_else(|| whole.refuse("Source specification lacks Path=."))?;
         let location = if kind.is_url() {
-            let url = Url::parse(&path);
-            Location::Url(url.ok_or_else(|| {
+            let url = Url::base(&path).map_err(|_| {
+                let path = without_user(&path);
                 whole.refuse(format!(
                     "Source path is not a valid HTTP or HTTPS URL: {path}"
                 ))
-            })?)
+            });
+            Location::Url(url?)
         } else {
             Location::Local(self.source.place(&path, "Source", whole)?)
         };
@@ -382,3 +386,14 @@ impl Draft {
 
 /// The path that stands for the disk that the root directory is on.
 const AUTO: &str = "auto";
+
+/// An address without user and password, which nobody is to read in a message.
+fn without_user(text: &str) -> String {
+    let parts = text.split_once("://");
+    let without = parts.and_then(|(scheme, rest)| {
+        let end = rest.find('/').unwrap_or(rest.len());
+        let (_, host) = rest[..end].rsplit_once('@')?;
+        Some(format!("{scheme}://{host}{}", &rest[end..]))
+    });
+    without.unwrap_or_else(|| text.to_owned())
+}

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::sysupdate::url::Url;
+use crate::sysupdate::fetch::Url;
 
 /// What a resource is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -95,6 +95,10 @@ fn a_file_that_cannot_be_used_is_refused_with_file_line_and_reason() {
             "a.transfer:1: Source path is not a valid HTTP or HTTPS URL: ftp://x/",
         ),
         (
+            "[Source]\nType=url-file\nPath=ftp://me:secret@x/y@z\nMatchPattern=a@v\n[Target]\nPath=/x",
+            "a.transfer:1: Source path is not a valid HTTP or HTTPS URL: ftp://x/y@z",
+        ),
+        (
             "[Source]\nType=url-file\nPath=http://127.0.0.1:1/\n[Target]\nPath=/x",
             "a.transfer:1: Source specification lacks MatchPattern=.",
         ),
@@ -232,7 +236,12 @@ fn every_key_of_a_transfer_is_taken() {
         .map(|p| p.as_str())
         .collect();
     assert_eq!(patterns, ["os_@v.raw", "b@v", "c @v"]);
-    let mirrors: Vec<&str> = found.source.mirrors.iter().map(|m| m.as_str()).collect();
+    let mirrors: Vec<String> = found
+        .source
+        .mirrors
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     assert_eq!(mirrors, ["https://m1/", "http://m2/"]);
     let Location::Local(place) = found.source.location else {
         panic!("a directory")

@@ -10,10 +10,10 @@ use super::kind::{Kind, Location, Place};
 use super::reader::Reader;
 use super::search::Definition;
 use crate::sysupdate::Version;
+use crate::sysupdate::fetch::Url;
 use crate::sysupdate::partition_type::PartitionType;
 use crate::sysupdate::pattern::{self, PatternList};
 use crate::sysupdate::specifier::Specifiers;
-use crate::sysupdate::url::Url;
 
 /// How many versions of files stay when nothing is said.
 const INSTANCES: u64 = 3;
