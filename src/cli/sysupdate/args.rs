@@ -53,6 +53,9 @@ pub struct Sysupdate {
     /// What the path of a source with PathRelativeTo=explicit is relative to
     #[arg(long, value_name = "DIR")]
     pub transfer_source: Option<PathBuf>,
+    /// Whether manifests need a signature, whatever the transfer files say
+    #[arg(long, value_name = "BOOL")]
+    pub verify: Option<String>,
     /// Whether what changes is written to disk before the command ends (default: yes); no is for tests only
     #[arg(long, value_name = "BOOL")]
     pub sync: Option<String>,
@@ -130,6 +133,8 @@ pub(super) struct Asked {
     pub(super) is_offline: bool,
     pub(super) transfer_source: Option<PathBuf>,
     pub(super) is_synced: bool,
+    /// Whether manifests need a signature, when that was said.
+    pub(super) is_verified: Option<bool>,
     pub(super) has_legend: bool,
     pub(super) form: Form,
 }
@@ -154,9 +159,8 @@ impl Sysupdate {
             number.ok_or_else(|| format!("Failed to parse --instances-max= parameter: {text}"))
         });
         let instances_max = instances_max.transpose()?;
-        let is_synced = self.sync.as_deref().map_or(Ok(true), |text| {
-            boolean(text).ok_or_else(|| format!("Failed to parse --sync= parameter: {text}"))
-        })?;
+        let is_synced = switch("sync", self.sync.as_deref())?.unwrap_or(true);
+        let is_verified = switch("verify", self.verify.as_deref())?;
         let is_bound = (
             self.definitions.is_some(),
             component.is_some(),
@@ -183,10 +187,18 @@ impl Sysupdate {
             is_offline: self.offline,
             transfer_source: self.transfer_source.map(absolute).transpose()?,
             is_synced,
+            is_verified,
             has_legend: !self.no_legend,
             form,
         })
     }
+}
+
+/// The value of a switch, when it is given.
+fn switch(name: &str, text: Option<&str>) -> Result<Option<bool>, String> {
+    let failed = |text| format!("Failed to parse --{name}= parameter: {text}");
+    text.map(|text| boolean(text).ok_or_else(|| failed(text)))
+        .transpose()
 }
 
 /// What does not go together: a command, with whether --definitions, --component and --root are given, and a limit.
@@ -316,6 +328,10 @@ mod tests {
                 "Failed to parse --instances-max= parameter: +3",
             ),
             ("--sync=x list", "Failed to parse --sync= parameter: x"),
+            (
+                "--verify=maybe list",
+                "Failed to parse --verify= parameter: maybe",
+            ),
             (
                 "--json=bogus list",
                 "Unknown argument to --json= switch: bogus",

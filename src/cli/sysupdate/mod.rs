@@ -97,8 +97,11 @@ impl Session {
 
     /// The definitions; what is strange in them is told.
     fn definitions(&self) -> Result<Definitions> {
-        let found = Definitions::load(&self.root, &self.asked.collection, &self.specifiers)?;
+        let mut found = Definitions::load(&self.root, &self.asked.collection, &self.specifiers)?;
         found.warnings.iter().for_each(out::warn);
+        for transfer in &mut found.transfers {
+            transfer.verify = self.asked.is_verified.unwrap_or(transfer.verify);
+        }
         Ok(found)
     }
 
