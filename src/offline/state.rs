@@ -59,10 +59,6 @@ pub enum Cause {
     Space,
     /// The trigger could not be removed.
     CannotRemoveTrigger,
-    /// Another tool's trigger was there.
-    ForeignTrigger,
-    /// The directory of the state belongs to somebody else, or others can write it.
-    UnsafeDirectory,
     /// Nothing happened for too long.
     Stalled,
     /// The system was shut down meanwhile.

@@ -9,7 +9,7 @@ pub const UNIT: &str = "transactional-update-offline.service";
 
 impl Cause {
     /// All of them.
-    pub const ALL: [Cause; 12] = [
+    pub const ALL: [Cause; 10] = [
         Cause::Interrupted,
         Cause::NotRun,
         Cause::Stale,
@@ -17,8 +17,6 @@ impl Cause {
         Cause::Power,
         Cause::Space,
         Cause::CannotRemoveTrigger,
-        Cause::ForeignTrigger,
-        Cause::UnsafeDirectory,
         Cause::Stalled,
         Cause::Shutdown,
         Cause::UnknownRoot,
@@ -35,8 +33,6 @@ impl Cause {
             Cause::Power => "power",
             Cause::Space => "space",
             Cause::CannotRemoveTrigger => "cannot-remove-trigger",
-            Cause::ForeignTrigger => "foreign-trigger",
-            Cause::UnsafeDirectory => "unsafe-directory",
             Cause::Stalled => "stalled",
             Cause::Shutdown => "shutdown",
             Cause::UnknownRoot => "unknown-root",
@@ -55,10 +51,6 @@ impl Cause {
             Cause::Space => "a file system had too little room",
             Cause::CannotRemoveTrigger => {
                 "the link that leads into the update boot could not be removed"
-            }
-            Cause::ForeignTrigger => "another program had armed an update as well",
-            Cause::UnsafeDirectory => {
-                "others than root could have written the directory of the state"
             }
             Cause::Stalled => "nothing happened for too long",
             Cause::Shutdown => "the system was shut down meanwhile",
