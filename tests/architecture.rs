@@ -87,6 +87,11 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("rpm_version", &["rpmdb"]),
     ("sha2", &["rpmdb", "offline", "sysupdate"]),
     ("curl_sys", &["sysupdate"]),
+    ("bzip2", &["sysupdate"]),
+    ("flate2", &["sysupdate"]),
+    ("liblzma", &["sysupdate"]),
+    ("lz4_flex", &["sysupdate"]),
+    ("zstd", &["sysupdate"]),
     ("libloading", &["sys"]),
     (
         "anyhow",

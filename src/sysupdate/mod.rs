@@ -8,6 +8,7 @@
 //! resource.
 
 pub mod cancel;
+pub mod decompress;
 pub mod definition;
 pub mod directory;
 pub mod fetch;
