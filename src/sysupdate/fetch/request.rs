@@ -208,7 +208,8 @@ fn configure(easy: &mut Easy, policy: &Policy, ask: Ask<'_>) -> Result<(), CurlE
         concat!("sysupdate/", env!("CARGO_PKG_VERSION")),
     )?;
     easy.number(Number::FileTime, 1)?;
-    easy.number(Number::BufferSize, 256 << 10)?;
+    // only a wish, which libcurl refuses on a handle whose last file was not there (seen with 7.88)
+    easy.number(Number::BufferSize, 256 << 10).unwrap_or(());
     easy.number(Number::ConnectTimeoutMs, ms(policy.connect))?;
     easy.number(Number::LowSpeedLimit, policy.slow_bytes.into())?;
     easy.number(Number::LowSpeedTime, seconds(policy.slow_time))?;

@@ -35,6 +35,16 @@ impl Facts {
         }
     }
 
+    /// Its time in seconds since 1970.
+    #[must_use]
+    pub fn modified(&self) -> Option<i64> {
+        let text = self.last_modified.as_deref()?;
+        match text.strip_prefix('@') {
+            Some(seconds) => seconds.parse().ok(),
+            None => http_date(text),
+        }
+    }
+
     /// What a server may compare: a strong ETag, else the time.
     fn validator(&self) -> Option<&str> {
         let strong = self.etag.as_deref().filter(|e| !e.starts_with("W/"));
@@ -50,6 +60,31 @@ impl Facts {
             && same(self.last_modified.as_ref(), other.last_modified.as_ref())
             && same(self.length.as_ref(), other.length.as_ref())
     }
+}
+
+/// The one form of a date that servers send today (RFC 9110, 5.6.7), as `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn http_date(text: &str) -> Option<i64> {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let words: Vec<&str> = text.split_ascii_whitespace().collect();
+    let [_, day, month, year, time, "GMT"] = words[..] else {
+        return None;
+    };
+    let number = |text: &str, most: i64| text.parse().ok().filter(|n| (0..=most).contains(n));
+    let mut clock = time.split(':');
+    let mut part = |most| number(clock.next()?, most);
+    let (hours, minutes, seconds) = (part(23)?, part(59)?, part(60)?);
+    let (day, year) = (number(day, 31)?, number(year, 9999)?);
+    let month = MONTHS.iter().position(|m| *m == month)? as i64;
+    // the year begins in March, so that the day that may be missing is its last one
+    let (year, month) = if month < 2 {
+        (year - 1, month + 10)
+    } else {
+        (year, month - 2)
+    };
+    let days = 365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1;
+    Some((days - 719_468) * 86_400 + hours * 3600 + minutes * 60 + seconds)
 }
 
 /// Who takes a payload.
@@ -206,5 +241,36 @@ impl Body for Payload<'_> {
         self.have += bytes.len() as u64;
         self.limited(Some(self.have))?;
         self.receive.bytes(bytes).map_err(Error::Taking)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_payload_is_read_from_what_its_server_says() {
+        let of = |text: &str| {
+            let last_modified = Some(text.to_owned());
+            let facts = Facts {
+                last_modified,
+                ..Facts::default()
+            };
+            facts.modified()
+        };
+        assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        assert_eq!(of("Thu, 01 Jan 1970 00:00:00 GMT"), Some(0));
+        assert_eq!(of("Thu, 29 Feb 2024 23:59:59 GMT"), Some(1_709_251_199));
+        assert_eq!(of("@1709251199"), Some(1_709_251_199));
+        for bad in [
+            "",
+            "@x",
+            "yesterday",
+            "Sun, 06 Nov 1994 08:49 GMT",
+            "Sun, 06 Nov 1994 08:49:37 CET",
+            "Sun, 06 Nov 99999999999999999999 08:49:37 GMT",
+        ] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
     }
 }
