@@ -107,7 +107,10 @@ const OWNERS: &[(&str, &[&str])] = &[
             "cli",
         ],
     ),
-    ("serde_json", &["transaction", "dirs", "offline", "cli"]),
+    (
+        "serde_json",
+        &["transaction", "dirs", "offline", "sysupdate", "cli"],
+    ),
 ];
 
 struct Source {

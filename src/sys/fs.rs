@@ -106,6 +106,14 @@ pub fn remove_temporaries(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes `to` hold what `from` does by sharing its blocks (ioctl_ficlone(2)).
+///
+/// # Errors
+/// Where the file system cannot; `to` is unchanged then.
+pub fn share(to: &File, from: &File) -> io::Result<()> {
+    Ok(rustix::fs::ioctl_ficlone(to, from)?)
+}
+
 /// Makes the entries of a directory durable.
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 //! Must not print, and knows nothing of snapshots or packages. Nothing here follows a link below the directory of a
 //! resource.
 
+pub mod archive;
 pub mod cancel;
 pub mod decompress;
 pub mod definition;
@@ -16,10 +17,13 @@ pub mod instance;
 pub mod manifest;
 pub mod partition_type;
 pub mod pattern;
+pub mod pipeline;
 pub mod place;
 pub mod remove;
 pub mod set;
+pub mod sparse;
 pub mod specifier;
+pub mod spool;
 pub mod survey;
 pub mod switch;
 pub mod uuid;

@@ -1,0 +1,321 @@
+//! Directory trees: from an archive, or copied from a directory.
+//!
+//! Invariant: everything is made below the directory of the tree, with openat2(2) and without following a link: a name with `..`
+//! is refused, the slash that one begins with is taken away, and a member whose way leads through a link of the archive is refused.
+//! Hard links lead only to what is in the tree. Until all of it is there only we can enter the tree, so nobody exchanges anything.
+
+mod acl;
+mod copy;
+mod tar;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufRead};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mkdirat, mknodat, utimensat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
+
+pub(super) use self::copy::copy;
+use self::tar::{Kind, Member, Members};
+use super::pipeline::Sink;
+use super::sparse::SparseFile;
+use crate::sys::root::descriptor_path;
+use crate::sys::{beneath, xattr};
+
+/// Of directories that no member stands for.
+const DIR_MODE: u32 = 0o755;
+/// Most members of a tree: what is remembered of each directory takes memory.
+const MOST: usize = 4_000_000;
+
+/// A directory that is filled.
+#[derive(Debug)]
+pub struct Tree {
+    dir: OwnedFd,
+}
+
+/// What an object is to be, besides its content.
+#[derive(Debug)]
+struct Looks {
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    modified: (i64, u32),
+    /// In the kernel's form.
+    xattrs: Vec<(CString, Vec<u8>)>,
+}
+
+impl Tree {
+    /// `dir` is empty, or holds what is not wanted any more, and nobody else can enter it.
+    #[must_use]
+    pub fn new(dir: OwnedFd) -> Tree {
+        Tree { dir }
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// Removes all that is in it.
+    fn empty(&self) -> io::Result<()> {
+        for name in beneath::names(beneath::reopen(&self.dir)?)? {
+            beneath::remove_all(&self.dir, name.as_ref())?;
+        }
+        Ok(())
+    }
+
+    fn unpack(&self, from: &mut dyn BufRead) -> io::Result<()> {
+        let mut members = Members::new(from);
+        // a directory gets its time and mode when all is in it
+        let mut dirs: Vec<(PathBuf, Looks)> = Vec::new();
+        let mut count = 0;
+        while let Some(member) = members.next()? {
+            count += 1;
+            if count > MOST {
+                return Err(refused(&member.path, "there are too many members"));
+            }
+            let path = below(&member.path)?;
+            let why = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+            let Some(name) = path.file_name() else {
+                if member.kind != Kind::Directory {
+                    return Err(refused(&member.path, "it has no name"));
+                }
+                dirs.push((path, looks(&member)));
+                continue;
+            };
+            let parent = self.parent(&path).map_err(why)?;
+            clear(&parent, name, member.kind).map_err(why)?;
+            if member.kind == Kind::Directory {
+                make_dir(&parent, name).map_err(why)?;
+                dirs.push((path, looks(&member)));
+                continue;
+            }
+            self.make(&parent, name, &member, &mut members)
+                .map_err(why)?;
+            if member.kind != Kind::HardLink {
+                give(&parent, name, member.kind == Kind::Symlink, &looks(&member)).map_err(why)?;
+            }
+        }
+        self.finish(dirs)
+    }
+
+    /// What is below is done before: a mode may keep it from being reached, for who is not root.
+    fn finish(&self, dirs: Vec<(PathBuf, Looks)>) -> io::Result<()> {
+        if dirs.iter().all(|(path, _)| !path.as_os_str().is_empty()) {
+            fs::set_permissions(
+                descriptor_path(self.dir.as_fd()),
+                Permissions::from_mode(DIR_MODE),
+            )?;
+        }
+        for (path, looks) in dirs.into_iter().rev() {
+            let (parent, name) = match path.file_name() {
+                Some(name) => (self.parent(&path)?, name),
+                None => (beneath::reopen(&self.dir)?, OsStr::new(".")),
+            };
+            give(&parent, name, false, &looks)?;
+        }
+        Ok(())
+    }
+
+    /// The directory that `path` is in. Those that are missing are made.
+    fn parent(&self, path: &Path) -> io::Result<OwnedFd> {
+        let parent = path.parent().unwrap_or(Path::new(""));
+        match beneath::open_dir(&self.dir, parent) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                beneath::make_dirs(&self.dir, parent, DIR_MODE)?;
+                beneath::open_dir(&self.dir, parent)
+            }
+            other => other,
+        }
+    }
+
+    fn make(
+        &self,
+        parent: &OwnedFd,
+        name: &OsStr,
+        member: &Member,
+        members: &mut Members<'_>,
+    ) -> io::Result<()> {
+        let node = |kind: SFlag, device| mknodat(parent, name, kind, Mode::S_IRUSR, device);
+        let device = makedev(member.device.0, member.device.1);
+        match member.kind {
+            Kind::File => {
+                let mut file = SparseFile::new(create(parent, name)?);
+                file.take(&mut members.content())?;
+                if file.file().metadata()?.len() != member.size {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+            }
+            Kind::HardLink => {
+                let target = below(&member.link)?;
+                let target_name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+                let at = target.parent().unwrap_or(Path::new(""));
+                let at = beneath::open_dir(&self.dir, at)?;
+                linkat(&at, target_name, parent, name, AtFlags::empty())?;
+            }
+            Kind::Symlink => symlinkat(OsStr::from_bytes(&member.link), parent, name)?,
+            Kind::Character => node(SFlag::S_IFCHR, device)?,
+            Kind::Block => node(SFlag::S_IFBLK, device)?,
+            Kind::Fifo => node(SFlag::S_IFIFO, 0)?,
+            Kind::Directory => make_dir(parent, name)?,
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Tree {
+    fn take(&mut self, from: &mut dyn BufRead) -> io::Result<()> {
+        self.empty()?;
+        self.unpack(from)
+    }
+}
+
+fn create(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
+    let flags =
+        OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_RDWR | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+    Ok(File::from(openat(parent, name, flags, mode)?))
+}
+
+/// Missing only: one that is there is gone on with.
+fn make_dir(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match mkdirat(parent, name, Mode::S_IRWXU) {
+        Err(nix::errno::Errno::EEXIST) => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Removes what an earlier member of this name has left, unless both are directories.
+fn clear(parent: &OwnedFd, name: &OsStr, kind: Kind) -> io::Result<()> {
+    match beneath::stat_at(parent, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(e),
+        Ok(stat) => match (
+            beneath::kind(&stat) == SFlag::S_IFDIR,
+            kind == Kind::Directory,
+        ) {
+            (true, true) => Ok(()),
+            (true, false) => Err(io::ErrorKind::IsADirectory.into()),
+            (false, _) => beneath::remove(parent, name.as_ref()),
+        },
+    }
+}
+
+fn refused(path: &[u8], why: &str) -> io::Error {
+    let path = String::from_utf8_lossy(path).into_owned();
+    let text = format!("the archive is refused because of {path:?}: {why}");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// The path of a member below the tree.
+fn below(path: &[u8]) -> io::Result<PathBuf> {
+    if path.contains(&0) {
+        return Err(refused(path, "a name with a NUL byte"));
+    }
+    let mut below = PathBuf::new();
+    for part in Path::new(OsStr::from_bytes(path)).components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => return Err(refused(path, "it leads upwards")),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => {}
+        }
+    }
+    Ok(below)
+}
+
+fn looks(member: &Member) -> Looks {
+    let mut xattrs = Vec::new();
+    for (key, value) in &member.extra {
+        let acl = |name: &std::ffi::CStr| {
+            let value = acl::to_xattr(&String::from_utf8_lossy(value));
+            value.map(|value| (name.to_owned(), value))
+        };
+        let found = match &key[..] {
+            b"SCHILY.acl.access" => acl(xattr::ACCESS_ACL),
+            b"SCHILY.acl.default" => acl(c"system.posix_acl_default"),
+            key => {
+                let name = key
+                    .strip_prefix(b"SCHILY.xattr.")
+                    .and_then(|n| CString::new(n).ok());
+                name.map(|name| (name, value.clone()))
+            }
+        };
+        xattrs.extend(found);
+    }
+    Looks {
+        mode: member.mode,
+        uid: member.uid,
+        gid: member.gid,
+        modified: member.modified,
+        xattrs,
+    }
+}
+
+/// Gives an object that was just made its owner, attributes, mode and time, in the order in which none takes away another.
+fn give(parent: &OwnedFd, name: &OsStr, is_link: bool, looks: &Looks) -> io::Result<()> {
+    // others may not give anything away
+    if Uid::effective().is_root() {
+        let (uid, gid) = (Uid::from_raw(looks.uid), Gid::from_raw(looks.gid));
+        fchownat(
+            parent,
+            name,
+            Some(uid),
+            Some(gid),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        )?;
+    }
+    let object = beneath::open_entry(parent, name.as_ref())?;
+    let is_acl = |name: &CString| name.to_bytes().starts_with(b"system.posix_acl_");
+    let (acls, others): (Vec<_>, Vec<_>) = looks.xattrs.iter().partition(|(name, _)| is_acl(name));
+    for (name, value) in others {
+        set_xattr(&object, name, value)?;
+    }
+    if !is_link {
+        let mode = Permissions::from_mode(looks.mode & 0o7777);
+        fs::set_permissions(descriptor_path(object.as_fd()), mode)?;
+        for (name, value) in acls {
+            set_xattr(&object, name, value)?;
+        }
+    }
+    let (seconds, nanos) = looks.modified;
+    let time = TimeSpec::new(seconds, nanos.into());
+    Ok(utimensat(
+        parent,
+        name,
+        &time,
+        &time,
+        UtimensatFlags::NoFollowSymlink,
+    )?)
+}
+
+/// Where there are none, or this one may not be set here, the file is there without it.
+fn set_xattr(object: &OwnedFd, name: &CString, value: &[u8]) -> io::Result<()> {
+    match xattr::set(object, name, value) {
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            tracing::warn!("the attribute {name:?} cannot be set: {e}");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Names in a directory, in the order of their bytes.
+fn sorted_names(dir: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = beneath::names(beneath::reopen(dir)?)?;
+    names.sort_unstable();
+    Ok(names)
+}

@@ -1,0 +1,390 @@
+//! Archives as GNU tar makes them, and such as no honest program does.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::process::Stdio;
+
+use super::*;
+use crate::sys::cmd::{self, Argv};
+use crate::sysupdate::cancel::Cancel;
+
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Dir {
+        // below the sources: where temporary files go there may be no attributes
+        Dir(tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap())
+    }
+
+    fn tree(&self) -> Tree {
+        Tree::new(beneath::open_root(&self.0.path().join("target")).unwrap())
+    }
+
+    fn path(&self, rel: &str) -> PathBuf {
+        self.0.path().join(rel)
+    }
+
+    fn with_target() -> Dir {
+        let dir = Dir::new();
+        fs::create_dir(dir.path("target")).unwrap();
+        dir
+    }
+}
+
+fn run(argv: &[&str]) -> Vec<u8> {
+    let done = cmd::command(&Argv::new(argv.iter().copied()), true)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(
+        done.status.success(),
+        "{argv:?}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    done.stdout
+}
+
+/// A tree with one of everything that this user can make.
+fn source(dir: &Dir) -> PathBuf {
+    let top = dir.path("source");
+    fs::create_dir_all(top.join("dir/deep")).unwrap();
+    fs::write(top.join("file"), b"content").unwrap();
+    let long = format!("{}/{}", "d".repeat(120), "f".repeat(200));
+    fs::create_dir(top.join("d".repeat(120))).unwrap();
+    fs::write(top.join(long), b"long").unwrap();
+    let mut holes = vec![0; 1 << 20];
+    holes[600_000] = 1;
+    fs::write(top.join("dir/holes"), holes).unwrap();
+    fs::write(top.join("empty"), b"").unwrap();
+    fs::hard_link(top.join("file"), top.join("dir/hard")).unwrap();
+    symlink("../file", top.join("dir/soft")).unwrap();
+    symlink("x".repeat(150), top.join("long-link")).unwrap();
+    run(&["mkfifo", top.join("fifo").to_str().unwrap()]);
+    let object = File::open(top.join("file")).unwrap();
+    xattr::set(&object, c"user.note", b"a\0b=c\n").unwrap();
+    if Uid::effective().is_root() {
+        run(&["mknod", top.join("null").to_str().unwrap(), "c", "1", "3"]);
+        std::os::unix::fs::chown(top.join("dir/holes"), Some(1234), Some(5678)).unwrap();
+        std::os::unix::fs::lchown(top.join("dir/soft"), Some(1234), Some(5678)).unwrap();
+    }
+    for (path, mode) in [
+        ("file", 0o4751),
+        ("empty", 0o600),
+        ("dir/deep", 0o555),
+        ("dir", 0o2750),
+    ] {
+        fs::set_permissions(top.join(path), Permissions::from_mode(mode)).unwrap();
+    }
+    let old = std::time::UNIX_EPOCH + std::time::Duration::new(1_234_567_890, 987_654_321);
+    for path in ["file", "dir", "."] {
+        File::open(top.join(path))
+            .unwrap()
+            .set_modified(old)
+            .unwrap();
+    }
+    top
+}
+
+/// One line for each object below `top`: all that must be kept.
+fn listing(top: &Path, nanos: bool) -> Vec<String> {
+    let dir = beneath::open_root(top).unwrap();
+    let mut paths = vec![PathBuf::from(".")];
+    beneath::walk(&dir, Path::new(""), 1000, &mut |path, _| {
+        paths.push(path.to_owned())
+    })
+    .unwrap();
+    paths.sort();
+    let line = |path: &PathBuf| {
+        let full = top.join(path);
+        let m = fs::symlink_metadata(&full).unwrap();
+        let content = match m.file_type() {
+            t if t.is_file() => format!(
+                "{:?}",
+                fs::read(&full)
+                    .unwrap()
+                    .iter()
+                    .map(|b| u64::from(*b))
+                    .sum::<u64>()
+            ),
+            t if t.is_symlink() => fs::read_link(&full).unwrap().display().to_string(),
+            t => format!("{}{}", t.is_fifo(), m.rdev()),
+        };
+        let xattrs = if m.is_file() || m.is_dir() {
+            xattr::all(File::open(&full).unwrap()).unwrap()
+        } else {
+            xattr::Xattrs::new()
+        };
+        let (size, links) = if m.is_dir() {
+            (0, 0)
+        } else {
+            (m.len(), m.nlink())
+        };
+        let nanos = if nanos { m.mtime_nsec() } else { 0 };
+        format!(
+            "{} {:o} {}:{} {size} {links} {}.{nanos} {content} {xattrs:?}",
+            path.display(),
+            m.mode(),
+            m.uid(),
+            m.gid(),
+            m.mtime(),
+        )
+    };
+    paths.iter().map(line).collect()
+}
+
+fn packed(top: &Path, options: &[&str]) -> Vec<u8> {
+    let top = top.to_str().unwrap();
+    run(&[&["tar", "-C", top, "-c"][..], options, &["."]].concat())
+}
+
+fn unpacked(dir: &Dir, bytes: &[u8]) -> io::Result<()> {
+    dir.tree()
+        .take(&mut io::BufReader::with_capacity(1000, bytes))
+}
+
+#[test]
+fn a_tree_comes_out_of_an_archive_of_either_kind_as_it_went_in() {
+    let dir = Dir::with_target();
+    let top = source(&dir);
+    let archive = packed(&top, &["--format=pax", "--xattrs", "--xattrs-include=*"]);
+    unpacked(&dir, &archive).unwrap();
+    assert_eq!(listing(&dir.path("target"), true), listing(&top, true));
+    let holes = fs::metadata(dir.path("target/dir/holes")).unwrap().blocks();
+    assert!(holes * 512 < 200_000, "{holes}");
+    // GNU tar's own kind has long names, but neither attributes nor parts of a second; once more into what is there
+    run(&[
+        "setfattr",
+        "-x",
+        "user.note",
+        top.join("file").to_str().unwrap(),
+    ]);
+    unpacked(&dir, &packed(&top, &["--format=gnu"])).unwrap();
+    assert_eq!(listing(&dir.path("target"), false), listing(&top, false));
+}
+
+#[test]
+fn acls_are_restored() {
+    let dir = Dir::with_target();
+    let top = source(&dir);
+    let file = top.join("file");
+    run(&[
+        "setfacl",
+        "-m",
+        "u:4321:rw,g:8765:x,m::rwx",
+        file.to_str().unwrap(),
+    ]);
+    run(&[
+        "setfacl",
+        "-d",
+        "-m",
+        "u:4321:r",
+        top.join("dir").to_str().unwrap(),
+    ]);
+    unpacked(&dir, &packed(&top, &["--format=pax", "--acls"])).unwrap();
+    let of = |path: PathBuf| {
+        let mut all = xattr::all(File::open(path).unwrap()).unwrap();
+        all.remove(c"user.note");
+        all
+    };
+    assert_eq!(of(dir.path("target/file")), of(file));
+    assert_eq!(of(dir.path("target/dir")), of(top.join("dir")));
+    assert!(!of(dir.path("target/dir")).is_empty());
+}
+
+#[test]
+fn one_top_directory_is_kept_and_an_empty_archive_gives_an_empty_directory() {
+    let dir = Dir::with_target();
+    let top = source(&dir);
+    let parent = top.parent().unwrap().to_str().unwrap();
+    unpacked(&dir, &run(&["tar", "-C", parent, "-c", "source/file"])).unwrap();
+    assert_eq!(
+        fs::read(dir.path("target/source/file")).unwrap(),
+        b"content"
+    );
+    let mode = |path: &str| fs::metadata(dir.path(path)).unwrap().mode() & 0o7777;
+    assert_eq!((mode("target"), mode("target/source")), (0o755, 0o755));
+    for empty in [&run(&["tar", "-c", "-T", "/dev/null"])[..], b""] {
+        unpacked(&dir, empty).unwrap();
+        assert_eq!(fs::read_dir(dir.path("target")).unwrap().count(), 0);
+    }
+}
+
+/// A header, with the checksum that it has to have.
+fn header(kind: u8, path: &str, link: &str, size: u64) -> Vec<u8> {
+    let mut block = vec![0; 512];
+    let mut put =
+        |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
+    put(0, path);
+    put(100, "0000644");
+    put(108, "0000000");
+    put(116, "0000000");
+    put(124, &format!("{size:011o}"));
+    put(136, "00000000000");
+    put(148, "        ");
+    put(157, link);
+    put(257, "ustar\x0000");
+    block[156] = kind;
+    let sum: u64 = block.iter().map(|b| u64::from(*b)).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    block
+}
+
+fn file(path: &str) -> Vec<u8> {
+    let mut content = b"evil".to_vec();
+    content.resize(512, 0);
+    [header(b'0', path, "", 4), content].concat()
+}
+
+fn link(path: &str, to: &str) -> Vec<u8> {
+    header(b'2', path, to, 0)
+}
+
+#[test]
+fn nothing_of_an_archive_leaves_the_tree() {
+    let hard = |path: &str, to: &str| header(b'1', path, to, 0);
+    let pax = |record: &str| {
+        let mut content = record.as_bytes().to_vec();
+        content.resize(512, 0);
+        [header(b'x', "pax", "", record.len() as u64), content].concat()
+    };
+    let outside = Dir::with_target();
+    fs::write(outside.path("secret"), "secret").unwrap();
+    fs::create_dir(outside.path("elsewhere")).unwrap();
+    let elsewhere = outside.path("elsewhere");
+    let elsewhere = elsewhere.to_str().unwrap();
+    let attacks: [(&str, Vec<u8>); 11] = [
+        ("upwards", file("../elsewhere/evil")),
+        ("upwards inside", file("a/../../elsewhere/evil")),
+        (
+            "upwards by pax",
+            [pax("26 path=../elsewhere/evil\n"), file("x")].concat(),
+        ),
+        (
+            "through a link",
+            [link("l", elsewhere), file("l/evil")].concat(),
+        ),
+        (
+            "through a relative link",
+            [link("l", "../elsewhere"), file("l/evil")].concat(),
+        ),
+        (
+            "through a link to itself",
+            [link("l", "."), file("l/evil")].concat(),
+        ),
+        (
+            "through two links",
+            [link("a", ".."), link("b", "a/elsewhere"), file("b/evil")].concat(),
+        ),
+        (
+            "a directory through a link",
+            [link("l", elsewhere), header(b'5', "l/evil", "", 0)].concat(),
+        ),
+        ("a hard link outside", hard("h", "../secret")),
+        (
+            "a hard link through a link",
+            [link("l", ".."), hard("h", "l/secret")].concat(),
+        ),
+        ("a hard link to what is no member", hard("h", "none")),
+    ];
+    for (what, bytes) in attacks {
+        assert!(unpacked(&outside, &bytes).is_err(), "{what}");
+        assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0, "{what}");
+        assert_eq!(
+            fs::metadata(outside.path("secret")).unwrap().nlink(),
+            1,
+            "{what}"
+        );
+    }
+    // a link is replaced by a member of its name, never written through
+    let bytes = [link("l", "../secret"), file("l")].concat();
+    unpacked(&outside, &bytes).unwrap();
+    assert_eq!(fs::read(outside.path("secret")).unwrap(), b"secret");
+    assert_eq!(fs::read(outside.path("target/l")).unwrap(), b"evil");
+    // a directory member in the place of a link to one
+    let bytes = [link("l", elsewhere), header(b'5', "l", "", 0), file("l/x")].concat();
+    unpacked(&outside, &bytes).unwrap();
+    assert!(
+        fs::symlink_metadata(outside.path("target/l"))
+            .unwrap()
+            .is_dir()
+    );
+    assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0);
+    // a leading slash is taken away
+    unpacked(&outside, &file("//etc/evil")).unwrap();
+    assert_eq!(fs::read(outside.path("target/etc/evil")).unwrap(), b"evil");
+}
+
+#[test]
+fn an_archive_that_is_damaged_or_asks_for_memory_is_refused() {
+    let whole = file("a");
+    let mut changed = whole.clone();
+    changed[3] ^= 1;
+    let long =
+        |kind: u8, size: u64| [header(kind, "x", "", size), vec![b'x'; 1024], file("a")].concat();
+    let zero_size = |kind: u8| [header(kind, "x", "", 0), file("a")].concat();
+    let cases: [(&str, Vec<u8>); 8] = [
+        ("checksum", changed),
+        ("cut in a header", whole[..300].to_vec()),
+        ("cut in content", whole[..514].to_vec()),
+        ("a name of 8 GiB", long(b'L', 0o77777777777)),
+        (
+            "attributes of 2 MiB",
+            [header(b'x', "x", "", 2 << 20), vec![b'1'; 2 << 20]].concat(),
+        ),
+        ("attributes without a length", long(b'x', 512)),
+        ("a kind that is not known", header(b'Z', "x", "", 0)),
+        ("a sparse member", header(b'S', "x", "", 0)),
+    ];
+    for (what, bytes) in cases {
+        let dir = Dir::with_target();
+        assert!(unpacked(&dir, &bytes).is_err(), "{what}");
+    }
+    // an empty long name and empty attributes are none
+    let dir = Dir::with_target();
+    assert!(unpacked(&dir, &zero_size(b'x')).is_ok());
+    assert!(unpacked(&dir, &zero_size(b'L')).is_err());
+    // the last member of a name counts, but a directory is not replaced by a file
+    unpacked(&dir, &[file("a"), header(b'0', "a", "", 0)].concat()).unwrap();
+    assert_eq!(fs::read(dir.path("target/a")).unwrap(), b"");
+    assert!(unpacked(&dir, &[header(b'5', "a", "", 0), file("a")].concat()).is_err());
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(100))]
+
+    /// Nothing panics, whatever an archive is.
+    #[test]
+    fn any_archive_is_unpacked_or_refused(
+        kinds in proptest::collection::vec((0_usize..10, "[a-c./]{1,6}", "[a-c./]{1,6}"), 1..6),
+        at in 0_usize..3000,
+        byte in proptest::prelude::any::<u8>(),
+    ) {
+        let member = |(kind, path, link): &(usize, String, String)| header(b"0125xgLK6S"[*kind], path, link, 0);
+        let mut bytes = kinds.iter().map(member).collect::<Vec<_>>().concat();
+        if let Some(old) = bytes.get_mut(at) {
+            *old = byte;
+        }
+        let dir = Dir::with_target();
+        fs::create_dir(dir.path("beside")).unwrap();
+        let result = unpacked(&dir, &bytes);
+        proptest::prop_assert!(result.is_ok() || result.is_err());
+        proptest::prop_assert_eq!(fs::read_dir(dir.path("beside")).unwrap().count(), 0);
+        proptest::prop_assert_eq!(fs::read_dir(dir.0.path()).unwrap().count(), 2);
+    }
+}
+
+#[test]
+fn a_directory_is_copied_with_all_that_belongs_to_it() {
+    let dir = Dir::with_target();
+    let top = source(&dir);
+    let from = beneath::open_root(&top).unwrap();
+    copy(&from, &dir.tree(), &Cancel::default()).unwrap();
+    assert_eq!(listing(&dir.path("target"), true), listing(&top, true));
+    let same = |a: &str, b: &str| {
+        let inode = |path: &str| fs::metadata(dir.path(path)).unwrap().ino();
+        inode(a) == inode(b)
+    };
+    assert!(same("target/file", "target/dir/hard"));
+    let cancel = Cancel::default();
+    cancel.cancel();
+    assert!(copy(&from, &dir.tree(), &cancel).is_err());
+}

@@ -1,0 +1,212 @@
+//! What was received of payloads by runs that did not end well, so that the next run goes on there.
+//!
+//! One file with the bytes as served for each payload, named by the digest that they are to have, and one beside it that says
+//! where they are from. Nothing here is needed: what cannot be kept or read is fetched again, and the digest of the whole
+//! decides whether what was kept was right.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use serde::{Deserialize, Serialize};
+
+use super::fetch::Facts;
+use super::pipeline::Sha256;
+use crate::sys::beneath;
+
+/// How long what nobody went on with is kept.
+pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// Most bytes of a record.
+const RECORD_LIMIT: u64 = 64 << 10;
+
+/// Where the bytes of a payload are from, and where they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The address, without what is secret in it.
+    pub url: String,
+    /// What its server said.
+    pub facts: Facts,
+    /// The path of the unfinished file that holds them itself, when they go there as they are.
+    pub partial: Option<String>,
+}
+
+/// The directory.
+#[derive(Debug)]
+pub struct Spool {
+    dir: OwnedFd,
+}
+
+impl Spool {
+    /// Opens it, and makes it, for us alone, when it is not there.
+    ///
+    /// # Errors
+    /// The error of mkdir(2) or open(2).
+    pub fn open(path: &Path) -> io::Result<Spool> {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)?;
+        Ok(Spool {
+            dir: beneath::open_root(path)?,
+        })
+    }
+
+    /// What is kept of the payload with this digest.
+    #[must_use]
+    pub fn record(&self, digest: &Sha256) -> Option<Record> {
+        let file = beneath::open_file(&self.dir, record_name(digest).as_ref()).ok()?;
+        let mut text = Vec::new();
+        file.take(RECORD_LIMIT).read_to_end(&mut text).ok()?;
+        serde_json::from_slice(&text).ok()
+    }
+
+    /// Says where the bytes are from. Old or new is there after a crash, or none.
+    ///
+    /// # Errors
+    /// The error of the system, as no room.
+    pub fn set_record(&self, digest: &Sha256, record: &Record) -> io::Result<()> {
+        let new = format!("{}.new", record_name(digest));
+        let flags = OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_WRONLY;
+        let mut file = self.create(&new, flags)?;
+        file.write_all(&serde_json::to_vec(record)?)?;
+        beneath::rename(&self.dir, new.as_ref(), record_name(digest).as_ref())
+    }
+
+    /// The bytes of a payload, to be read and written; made when they are missing.
+    ///
+    /// # Errors
+    /// The error of openat(2).
+    pub fn bytes(&self, digest: &Sha256) -> io::Result<File> {
+        self.create(&digest.to_string(), OFlag::O_CREAT | OFlag::O_RDWR)
+    }
+
+    fn create(&self, name: &str, flags: OFlag) -> io::Result<File> {
+        let flags = flags | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = File::from(openat(
+            &self.dir,
+            name,
+            flags,
+            Mode::from_bits_truncate(0o600),
+        )?);
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(file)
+    }
+
+    /// Removes all of one payload. Missing already is fine.
+    ///
+    /// # Errors
+    /// The error of unlinkat(2).
+    pub fn remove(&self, digest: &Sha256) -> io::Result<()> {
+        beneath::remove(&self.dir, record_name(digest).as_ref())?;
+        beneath::remove(&self.dir, digest.to_string().as_ref())
+    }
+
+    /// Removes what was not written for `age`; all of it for an age of zero.
+    ///
+    /// # Errors
+    /// The error of getdents(2) or unlinkat(2).
+    pub fn remove_older(&self, age: Duration) -> io::Result<()> {
+        let now = SystemTime::now();
+        for name in beneath::names(beneath::reopen(&self.dir)?)? {
+            let changed =
+                beneath::open_file(&self.dir, name.as_ref()).and_then(|f| f.metadata()?.modified());
+            // of a time in the future, or none, nothing can be said: it goes only when everything goes
+            let is_old = changed.is_ok_and(|t| now.duration_since(t).is_ok_and(|d| d >= age));
+            if age.is_zero() || is_old {
+                beneath::remove(&self.dir, name.as_ref())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record_name(digest: &Sha256) -> String {
+    format!("{digest}.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn digest(byte: u8) -> Sha256 {
+        Sha256([byte; 32])
+    }
+
+    fn record() -> Record {
+        Record {
+            url: "http://host/p".into(),
+            facts: Facts::default(),
+            partial: None,
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_for_us_alone_and_is_found_by_its_digest() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/spool");
+        let spool = Spool::open(&path).unwrap();
+        assert_eq!(spool.record(&digest(1)), None);
+        spool
+            .bytes(&digest(1))
+            .unwrap()
+            .write_all(b"bytes")
+            .unwrap();
+        spool.set_record(&digest(1), &record()).unwrap();
+        let again = Spool::open(&path).unwrap();
+        assert_eq!(again.record(&digest(1)), Some(record()));
+        assert_eq!(again.record(&digest(2)), None);
+        for entry in fs::read_dir(&path).unwrap() {
+            let mode = entry.unwrap().metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, 0o600);
+        }
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700);
+        again.remove(&digest(1)).unwrap();
+        again.remove(&digest(1)).unwrap();
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_record_that_is_damaged_or_a_link_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        spool.set_record(&digest(1), &record()).unwrap();
+        let name = dir.path().join(record_name(&digest(1)));
+        let text = fs::read(&name).unwrap();
+        fs::write(&name, &text[..text.len() - 1]).unwrap();
+        assert_eq!(spool.record(&digest(1)), None);
+        fs::remove_file(&name).unwrap();
+        let elsewhere = dir.path().join("elsewhere");
+        fs::write(&elsewhere, text).unwrap();
+        symlink(&elsewhere, &name).unwrap();
+        assert_eq!(spool.record(&digest(1)), None);
+        symlink(&elsewhere, dir.path().join(digest(1).to_string())).unwrap();
+        assert!(spool.bytes(&digest(1)).is_err());
+    }
+
+    #[test]
+    fn what_is_older_than_seven_days_goes_and_by_request_everything() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        for number in [1, 2] {
+            spool.set_record(&digest(number), &record()).unwrap();
+            let file = spool.bytes(&digest(number)).unwrap();
+            if number == 1 {
+                file.set_modified(SystemTime::now() - KEPT_FOR - Duration::from_secs(5))
+                    .unwrap();
+            }
+        }
+        spool.remove_older(KEPT_FOR).unwrap();
+        let there = |number| dir.path().join(digest(number).to_string()).exists();
+        assert!(!there(1) && there(2));
+        spool.remove_older(Duration::ZERO).unwrap();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+}
