@@ -21,6 +21,7 @@ pub mod pipeline;
 pub mod place;
 pub mod remove;
 pub mod set;
+pub mod signature;
 pub mod sparse;
 pub mod specifier;
 pub mod spool;
