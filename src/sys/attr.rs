@@ -52,6 +52,14 @@ pub fn put_back(object: BorrowedFd<'_>, lifted: Lifted) -> io::Result<()> {
     Ok(ioctl_setflags(&file, flags | lifted.0)?)
 }
 
+/// Makes the file or directory that a descriptor stands for immutable.
+///
+/// # Errors
+/// As [`lift`]; also of a file system without such a flag.
+pub fn make_immutable(object: BorrowedFd<'_>) -> io::Result<()> {
+    put_back(object, Lifted(IFlags::IMMUTABLE))
+}
+
 /// The flags are asked for with a descriptor that can read.
 fn open(object: BorrowedFd<'_>) -> io::Result<File> {
     File::options()

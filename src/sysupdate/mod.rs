@@ -27,6 +27,7 @@ pub mod specifier;
 pub mod spool;
 pub mod survey;
 pub mod switch;
+pub mod target;
 pub mod uuid;
 pub mod vacuum;
 pub mod version;
