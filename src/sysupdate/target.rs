@@ -8,7 +8,6 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
@@ -19,14 +18,11 @@ use nix::sys::stat::{Mode, SFlag, mkdirat};
 use nix::unistd::{UnlinkatFlags, symlinkat, syncfs, unlinkat};
 
 use super::archive::Tree;
+use super::directory::{PARTIAL, PENDING};
 use super::pipeline::Verified;
 use super::sparse::SparseFile;
 use crate::sys::{Doing, Failure, attr, beneath, failpoint as point, xattr};
 
-/// Before the name of what is being written.
-pub const PARTIAL: &str = ".sysupdate.partial.";
-/// Before the name of what is complete and verified, but not installed.
-pub const PENDING: &str = ".sysupdate.pending.";
 /// Before the name of what is in the way of a directory that is installed; removed with other left-overs.
 const REPLACED: &str = ".#sysupdate.";
 /// Of directories that are made on the way to a name.
@@ -353,27 +349,6 @@ pub fn point_link(dir: impl AsFd, rel: &Path, text: &Path, durable: bool) -> Res
         unlinkat(&place.dir, new.as_os_str(), UnlinkatFlags::NoRemoveDir).unwrap_or(());
     }
     renamed.doing(doing)
-}
-
-/// The name without the mark of what is partial or pending, and whether it had one.
-#[must_use]
-pub fn unmarked(name: &OsStr) -> (&OsStr, Option<State>) {
-    let bytes = name.as_bytes();
-    for (prefix, state) in [(PARTIAL, State::Partial), (PENDING, State::Pending)] {
-        if let Some(rest) = bytes.strip_prefix(prefix.as_bytes()) {
-            return (OsStr::from_bytes(rest), Some(state));
-        }
-    }
-    (name, None)
-}
-
-/// Of an instance that is not installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Being written.
-    Partial,
-    /// Complete and verified.
-    Pending,
 }
 
 #[cfg(test)]

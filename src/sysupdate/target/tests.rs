@@ -254,24 +254,3 @@ fn the_current_link_is_replaced_in_one_step_and_a_directory_never() {
     assert!(point("../out", "os_2").is_err());
     assert_eq!(target.names(""), ["current", "file", "full", "new"]);
 }
-
-#[test]
-fn marks_are_told_from_names() {
-    let of = |name: &str| {
-        let (name, state) = unmarked(OsStr::new(name));
-        (name.to_str().unwrap().to_owned(), state)
-    };
-    assert_eq!(of("os_1"), ("os_1".into(), None));
-    assert_eq!(
-        of(".sysupdate.partial.os_1"),
-        ("os_1".into(), Some(State::Partial))
-    );
-    assert_eq!(
-        of(".sysupdate.pending.os_1"),
-        ("os_1".into(), Some(State::Pending))
-    );
-    assert_eq!(
-        of(".sysupdate.partial."),
-        (String::new(), Some(State::Partial))
-    );
-}
