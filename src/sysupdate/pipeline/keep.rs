@@ -1,0 +1,191 @@
+//! What is kept of a payload until all of it is there, and what an earlier run has kept.
+
+use std::fs::File;
+use std::io::{self, Seek, SeekFrom, Write};
+
+use super::{Job, Keep, Sha256, Sink, Source};
+use crate::sysupdate::decompress::{self, Format};
+use crate::sysupdate::fetch::{Facts, Url};
+use crate::sysupdate::spool::{Record, Spool};
+
+/// What cannot be removed is removed when it is old.
+pub(super) fn drop_kept(spool: Option<(&Spool, Sha256)>) {
+    if let Some((spool, digest)) = spool
+        && let Err(e) = spool.remove(&digest)
+    {
+        tracing::warn!("what was kept of a payload cannot be removed: {e}");
+    }
+}
+
+/// What an earlier run has left.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) file: Option<File>,
+    pub(super) bytes: u64,
+    pub(super) known: Facts,
+    /// The bytes are in the file where they go.
+    in_place: bool,
+}
+
+impl Kept {
+    /// None where there is anything wrong: it is fetched again then.
+    pub(super) fn of_earlier_run(
+        keep: Keep<'_>,
+        digest: Option<Sha256>,
+        url: &Url,
+        sink: &mut dyn Sink,
+    ) -> Kept {
+        let mut found = || {
+            let (spool, digest) = keep.spool().zip(digest)?;
+            let record = spool.record(&digest)?;
+            let in_place = record.partial.is_some();
+            let (file, bytes) = if in_place {
+                if record.partial.as_deref() != keep.partial() {
+                    return None;
+                }
+                sink.kept().ok()??
+            } else {
+                let file = spool.bytes(&digest).ok()?;
+                let length = file.metadata().ok()?.len();
+                (file, length)
+            };
+            if bytes == 0 || record.facts.length.is_some_and(|length| bytes > length) {
+                return None;
+            }
+            // the same bytes from another server: what this one says of them is not known
+            let known = if record.url == url.to_string() {
+                record.facts
+            } else {
+                Facts {
+                    length: record.facts.length,
+                    ..Facts::default()
+                }
+            };
+            Some(Kept {
+                file: Some(file),
+                bytes,
+                known,
+                in_place,
+            })
+        };
+        let kept: Kept = found().unwrap_or_default();
+        if kept.in_place {
+            sink.has(kept.bytes);
+        }
+        kept
+    }
+}
+
+/// Keeps what comes, as long as that is possible.
+pub(super) struct Keeping<'a> {
+    spool: Option<(&'a Spool, Sha256)>,
+    url: String,
+    partial: Option<&'a str>,
+    /// Bytes at the start that are kept already.
+    there: u64,
+    state: KeepingState,
+    facts: Facts,
+}
+
+enum KeepingState {
+    /// Nothing has come yet.
+    Before,
+    InSpool(File),
+    /// The file where it goes keeps it.
+    InPlace,
+    Nowhere,
+}
+
+impl<'a> Keeping<'a> {
+    pub(super) fn new(job: &Job<'a>, kept: &Kept) -> Keeping<'a> {
+        let (spool, url) = match &job.source {
+            Source::Url(_, url) => (job.keep.spool().zip(job.expected), url.to_string()),
+            Source::File(_) => (None, String::new()),
+        };
+        Keeping {
+            spool,
+            url,
+            partial: job.keep.partial(),
+            there: kept.bytes,
+            state: KeepingState::Before,
+            facts: kept.known.clone(),
+        }
+    }
+
+    pub(super) fn facts(&mut self, facts: &Facts) {
+        self.facts = facts.clone();
+        if matches!(self.state, KeepingState::InSpool(_) | KeepingState::InPlace) {
+            self.record();
+        }
+    }
+
+    fn record(&mut self) {
+        let Some((spool, digest)) = self.spool else {
+            return;
+        };
+        let partial = matches!(self.state, KeepingState::InPlace)
+            .then_some(self.partial)
+            .flatten();
+        let record = Record {
+            url: self.url.clone(),
+            facts: self.facts.clone(),
+            partial: partial.map(str::to_owned),
+        };
+        if let Err(e) = spool.set_record(&digest, &record) {
+            self.give_up(&e);
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.there = 0;
+        if !matches!(self.state, KeepingState::Nowhere) {
+            self.state = KeepingState::Before;
+        }
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        if matches!(self.state, KeepingState::Before) {
+            self.begin(bytes);
+        }
+        let there = usize::try_from(self.there)
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        self.there -= there as u64;
+        if let KeepingState::InSpool(file) = &mut self.state
+            && let Err(e) = file.write_all(&bytes[there..])
+        {
+            self.give_up(&e);
+        }
+    }
+
+    /// By the first bytes it is known whether the file where they go can keep them.
+    fn begin(&mut self, first: &[u8]) {
+        let Some((spool, digest)) = self.spool else {
+            self.state = KeepingState::Nowhere;
+            return;
+        };
+        let is_raw = Format::of(first) == Format::Raw && !decompress::is_skippable(first);
+        self.state = if self.partial.is_some() && is_raw {
+            KeepingState::InPlace
+        } else {
+            let opened = spool.bytes(&digest).and_then(|mut file| {
+                // what was there is gone before a record says that it is of something else
+                file.set_len(self.there)?;
+                file.seek(SeekFrom::Start(self.there))?;
+                Ok(file)
+            });
+            match opened {
+                Ok(file) => KeepingState::InSpool(file),
+                Err(e) => return self.give_up(&e),
+            }
+        };
+        self.record();
+    }
+
+    /// No room, or something else: no resume for this payload, never an error.
+    fn give_up(&mut self, e: &io::Error) {
+        tracing::warn!("a payload cannot be kept to go on with later: {e}");
+        self.state = KeepingState::Nowhere;
+        drop_kept(self.spool);
+    }
+}
