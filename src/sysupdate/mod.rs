@@ -22,6 +22,7 @@ pub mod place;
 pub mod remove;
 pub mod set;
 pub mod signature;
+pub mod source;
 pub mod sparse;
 pub mod specifier;
 pub mod spool;

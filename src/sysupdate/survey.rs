@@ -10,6 +10,7 @@ use super::directory::{self, Side};
 use super::instance::{Instance, Resource};
 use super::place::Bases;
 use super::set::Sets;
+use super::source::Manifests;
 use super::version::Version;
 use crate::sys::{Root, beneath, root};
 
@@ -25,7 +26,7 @@ pub struct Survey<'d> {
 }
 
 impl<'d> Survey<'d> {
-    /// Looks into the targets of all transfers, and into the sources of those that take part unless `is_offline`.
+    /// Looks into the targets of all transfers, and into the sources of those that take part; without `manifests` into no source.
     ///
     /// # Errors
     /// When one of them cannot be read, named by its transfer.
@@ -33,17 +34,15 @@ impl<'d> Survey<'d> {
         root: &Root,
         definitions: &'d Definitions,
         bases: &Bases,
-        is_offline: bool,
+        manifests: Option<&Manifests>,
     ) -> Result<Survey<'d>> {
         let (mut enabled, mut disabled) = (Vec::new(), Vec::new());
         for transfer in &definitions.transfers {
             let about =
                 |what: &str| format!("{}: looking into its {what}", transfer.path.display());
-            let asks = transfer.is_enabled && !is_offline;
-            let source = if asks {
-                source(root, transfer, bases)
-            } else {
-                Ok(Vec::new())
+            let source = match manifests {
+                Some(manifests) if transfer.is_enabled => source(root, transfer, bases, manifests),
+                _ => Ok(Vec::new()),
             };
             let resource = Resource {
                 transfer,
@@ -114,12 +113,15 @@ impl<'d> Survey<'d> {
     }
 }
 
-fn source(root: &Root, transfer: &Transfer, bases: &Bases) -> Result<Vec<Instance>> {
+fn source(
+    root: &Root,
+    transfer: &Transfer,
+    bases: &Bases,
+    manifests: &Manifests,
+) -> Result<Vec<Instance>> {
     let source = &transfer.source;
     match &source.location {
-        Location::Url(url) => {
-            bail!("{url}: sources behind an address cannot be read yet; use --offline")
-        }
+        Location::Url(_) => Ok(manifests.instances(transfer)),
         Location::Local(place) => {
             let found = bases.open(root, place)?;
             let Some(dir) = found.dir else {
@@ -197,8 +199,10 @@ mod tests {
             ],
         );
         let definitions = load(&root);
-        let words = |is_offline| {
-            let survey = Survey::of(&root, &definitions, &Bases::default(), is_offline).unwrap();
+        let words = |is_offline: bool| {
+            let manifests = (!is_offline).then(Manifests::default);
+            let survey =
+                Survey::of(&root, &definitions, &Bases::default(), manifests.as_ref()).unwrap();
             let sets = survey
                 .sets
                 .all()
@@ -223,7 +227,13 @@ mod tests {
             &["src/os_2", "dst/os_1"],
         );
         let definitions = load(&root);
-        let survey = Survey::of(&root, &definitions, &Bases::default(), false).unwrap();
+        let survey = Survey::of(
+            &root,
+            &definitions,
+            &Bases::default(),
+            Some(&Manifests::default()),
+        )
+        .unwrap();
         assert!(survey.sets.all().is_empty() && survey.enabled.is_empty());
         assert_eq!(
             (
@@ -248,7 +258,7 @@ mod tests {
             );
             let definitions = load(&root);
             let linked = || {
-                let survey = Survey::of(&root, &definitions, &Bases::default(), true).unwrap();
+                let survey = Survey::of(&root, &definitions, &Bases::default(), None).unwrap();
                 let found = survey.linked(&root, &Bases::default()).unwrap();
                 found.iter().map(|v| v.to_string()).collect::<Vec<_>>()
             };

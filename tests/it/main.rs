@@ -19,6 +19,8 @@ mod etc_merge;
 mod fuzz_corpus;
 mod fx;
 mod generator;
+#[path = "../support/http.rs"]
+mod http;
 mod kill_matrix;
 mod kill_recovery;
 mod kill_sweep;

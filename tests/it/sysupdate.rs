@@ -5,6 +5,8 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::http::Server;
+
 /// The program.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_sysupdate");
 
@@ -350,10 +352,14 @@ fn without_definitions_and_with_bad_ones_it_says_so_and_changes_nothing() {
         );
     }
     assert_eq!(system.names("images").len(), 4);
-    let url = "[Source]\nType=url-file\nPath=https://me:secret@example.com/\nMatchPattern=x_@v\n[Target]\nPath=/x\nMatchPattern=x_@v\n";
-    system.write("etc/sysupdate.d/60-bad.transfer", url);
+    let server = Server::with_files(&[]);
+    let address = server.url("").replace("//", "//me:secret@");
+    let url = format!(
+        "[Source]\nType=url-file\nPath={address}\nMatchPattern=x_@v\n[Target]\nPath=/x\nMatchPattern=x_@v\n"
+    );
+    system.write("etc/sysupdate.d/60-bad.transfer", &url);
     let out = system.run(&["list"]);
-    fails(&out, "sources behind an address cannot be read yet");
+    fails(&out, "SHA256SUMS failed with code 404.");
     assert!(!String::from_utf8_lossy(&out.stderr).contains("secret"));
     assert!(system.run(&["--offline", "list"]).status.success());
 }

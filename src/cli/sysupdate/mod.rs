@@ -23,8 +23,13 @@ use json::{Form, Json};
 
 use super::error;
 use crate::sys::{Root, out, root};
+use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::fetch::Policy;
+use crate::sysupdate::pattern::boolean;
 use crate::sysupdate::place::Bases;
+use crate::sysupdate::signature;
+use crate::sysupdate::source::{Asking, Manifests};
 use crate::sysupdate::{Specifiers, Survey, Version};
 
 /// The command line as clap knows it.
@@ -125,7 +130,29 @@ impl Session {
     }
 
     fn survey<'d>(&self, definitions: &'d Definitions, is_offline: bool) -> Result<Survey<'d>> {
-        Survey::of(&self.root, definitions, &self.bases, is_offline)
+        let manifests = match is_offline {
+            true => None,
+            false => Some(self.manifests(definitions, &Cancel::default())?),
+        };
+        Survey::of(&self.root, definitions, &self.bases, manifests.as_ref())
+    }
+
+    /// What the sources behind addresses have; what is strange in their manifests is told.
+    fn manifests(&self, definitions: &Definitions, cancel: &Cancel) -> Result<Manifests> {
+        let keyring = std::env::var_os(signature::VARIABLE);
+        let freshness = std::env::var("SYSTEMD_SYSUPDATE_VERIFY_FRESHNESS");
+        let asking = Asking {
+            policy: Policy::default(),
+            cancel: cancel.clone(),
+            keyring,
+            needs_fresh: freshness
+                .ok()
+                .and_then(|text| boolean(&text))
+                .unwrap_or(true),
+        };
+        let found = Manifests::fetch(&self.root, definitions, &asking)?;
+        found.warnings.iter().for_each(out::warn);
+        Ok(found)
     }
 
     /// Prints one of two forms of the same answer.
