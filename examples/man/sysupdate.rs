@@ -11,7 +11,7 @@ pub(crate) fn program_page() -> String {
     let mut command = cli::sysupdate::command();
     command.build();
     let mut page = Page::new(NAME, 8);
-    page.name("sysupdate - list, check and clean up versions that transfer files name");
+    page.name("sysupdate - install, list and clean up versions that transfer files name");
     page.synopsis(NAME, &["[OPTIONS]", "[COMMAND [ARGUMENT]]"]);
     page.section("Description");
     for paragraph in DESCRIPTION {
@@ -81,9 +81,11 @@ const DESCRIPTION: &[&str] = &[
     "A resource, such as a disk image, a boot entry or a directory, is there in several versions beside each other: the one that runs, and the \
      next one. Transfer files say where versions come from and where they go, see sysupdate.d(5). All instances of one version over all \
      transfers belong together and come and go as a whole.",
-    "The files, the commands and what is printed are those of systemd-sysupdate(8). Today this program lists, checks and cleans up where \
-     sources and targets are directories; it installs nothing yet. Sources behind an address are left out with --offline, and transfers to \
-     partitions are refused.",
+    "The files, the commands and what is printed are those of systemd-sysupdate(8), and so are the marks on disk: either program goes on where \
+     the other one stopped. Targets are files and directories; transfers to partitions are refused.",
+    "An update is planned first. Nothing is changed before it is known that all sources answer, that every name can be given and that there is \
+     room. What is new gets its name only when all of it is complete, checked and on disk, in the order of the transfer files. A run that was \
+     cut off is finished by the next one, which fetches only what is missing.",
     "Standard output has only what was asked for; everything else is told on standard error.",
 ];
 
@@ -100,6 +102,15 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "pending",
         "Whether the newest version that is installed as a whole is newer than IMAGE_VERSION of the running system.",
+    ),
+    (
+        "update [VERSION]",
+        "Installs what check-new prints, or this version: makes room, fetches what is missing of it, and gives it its names when all of it is \
+         complete. With --offline it installs what was acquired, and asks no source.",
+    ),
+    (
+        "acquire [VERSION]",
+        "The same, but ends when all of it is complete and waits for its names.",
     ),
     (
         "vacuum",
@@ -161,6 +172,11 @@ const JSON: &[(&str, &str)] = &[
     ),
     ("available", "Of check-new: a version, or null."),
     (
+        "version, remove, acquire, install",
+        "Of update and acquire with --dry-run: what would be done. Each of remove has version, transfer, path; of acquire transfer, source, \
+         target, bytes; of install transfer, target.",
+    ),
+    (
         "removed, disabledTransfers",
         "Of vacuum: how many versions were removed, and of how many disabled transfers something.",
     ),
@@ -183,10 +199,20 @@ const EXIT: &[(&str, &str)] = &[
     ),
 ];
 
-const ENVIRONMENT: &[(&str, &str)] = &[(
-    "SYSTEMD_ESP_PATH, SYSTEMD_XBOOTLDR_PATH",
-    "Where the EFI system partition and the extended boot loader partition are mounted, for PathRelativeTo=.",
-)];
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "SYSTEMD_ESP_PATH, SYSTEMD_XBOOTLDR_PATH",
+        "Where the EFI system partition and the extended boot loader partition are mounted, for PathRelativeTo=.",
+    ),
+    (
+        "SYSTEMD_OPENPGP_KEYRING",
+        "The keyring that is trusted instead of those in /etc/systemd and /usr/lib/systemd.",
+    ),
+    (
+        "SYSTEMD_SYSUPDATE_VERIFY_FRESHNESS",
+        "With 0, a manifest that has expired is told and not refused.",
+    ),
+];
 
 const FILES: &[(&str, &str)] = &[
     (
@@ -201,6 +227,14 @@ const FILES: &[(&str, &str)] = &[
         "/etc/sysupdate.d/FEATURE.feature.d/50-systemd-sysupdate-enabled.conf, /etc/sysupdate.COMPONENT.component.d/50-systemd-sysupdate-enabled.conf",
         "Switch a feature, with -C in the directory of that component, or a component.",
     ),
+    (
+        "/etc/systemd/import-pubring.pgp, /usr/lib/systemd/import-pubring.pgp",
+        "The keys whose signatures of SHA256SUMS are trusted.",
+    ),
+    (
+        "/var/lib/transactional-update/sysupdate",
+        "What was received of payloads and is gone on with, for a week, and which version is being installed.",
+    ),
     ("/run/sysupdate.lock", "Is locked while something changes."),
 ];
 
@@ -209,6 +243,15 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "sysupdate --json=short check-new",
         "Prints what could be updated to, for a program.",
+    ),
+    (
+        "sysupdate update --dry-run",
+        "Shows what an update would do.",
+    ),
+    ("sysupdate acquire", "Fetches the newest version."),
+    (
+        "sysupdate update --offline",
+        "Installs it, later and without a network.",
     ),
     (
         "sysupdate --root=/mnt vacuum",

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod lock;
 pub mod log;
 pub mod mount;
+pub mod notify;
 pub mod out;
 pub mod owner;
 pub mod root;

@@ -29,6 +29,7 @@ pub mod spool;
 pub mod survey;
 pub mod switch;
 pub mod target;
+pub mod update;
 pub mod uuid;
 pub mod vacuum;
 pub mod version;

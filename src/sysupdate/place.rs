@@ -1,13 +1,14 @@
 //! Where the directories of transfers are.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::definition::{Base, Place};
 use super::directory;
-use crate::sys::{Root, root};
+use crate::sys::{Root, beneath, root};
 
 /// Directories that somebody named; the boot partitions are mounted there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -29,6 +30,10 @@ pub enum Unknown {
     Explicit,
     /// It cannot be read.
     Unreadable(PathBuf, io::Error),
+    /// It is missing, and cannot be made.
+    NotMade(PathBuf, io::Error),
+    /// It is a disk.
+    Disk,
 }
 
 impl fmt::Display for Unknown {
@@ -39,6 +44,8 @@ impl fmt::Display for Unknown {
             ),
             Unknown::Explicit => f.write_str("PathRelativeTo=explicit requires --transfer-source= to be specified."),
             Unknown::Unreadable(path, e) => write!(f, "{} cannot be read: {e}", path.display()),
+            Unknown::NotMade(path, e) => write!(f, "{} cannot be made: {e}", path.display()),
+            Unknown::Disk => f.write_str("partitions cannot be written yet"),
         }
     }
 }
@@ -60,23 +67,63 @@ impl Bases {
     /// # Errors
     /// When it is not known where it is, or it cannot be read.
     pub fn open(&self, root: &Root, place: &Place) -> Result<Directory, Unknown> {
-        let rel = root::relative(&place.path);
-        let boot = |dir: &Option<PathBuf>| dir.clone().ok_or(Unknown::Boot);
-        let (root, path) = match place.base {
-            Base::Root => (root, rel),
-            Base::Esp => (root, boot(&self.esp)?.join(rel)),
-            Base::Xbootldr => (root, boot(&self.xbootldr)?.join(rel)),
-            Base::Boot => (root, boot(&self.xbootldr).or(boot(&self.esp))?.join(rel)),
-            Base::Explicit => (
-                &Root::live(),
-                self.explicit.as_ref().ok_or(Unknown::Explicit)?.join(rel),
-            ),
-        };
+        let (root, path) = self.find(root, place)?;
         let shown = root.join(&path);
-        match directory::open(root, &path) {
+        match directory::open(&root, &path) {
             Ok(dir) => Ok(Directory { path: shown, dir }),
             Err(e) => Err(Unknown::Unreadable(shown, e)),
         }
+    }
+
+    /// The same, but it is made, with the directories above it, when there is none; durably when `is_durable`.
+    ///
+    /// # Errors
+    /// As [`Bases::open`], and when it cannot be made.
+    pub fn make(&self, root: &Root, place: &Place, is_durable: bool) -> Result<Directory, Unknown> {
+        let found = self.open(root, place)?;
+        if found.dir.is_some() {
+            return Ok(found);
+        }
+        let (root, path) = self.find(root, place)?;
+        let make = || {
+            let top = beneath::open_root(root.path())?;
+            for made in beneath::make_dirs(&top, &path, 0o755)? {
+                if is_durable {
+                    let above = made.parent().unwrap_or(Path::new(""));
+                    File::from(beneath::open_dir(&top, above)?).sync_all()?;
+                }
+            }
+            beneath::open_dir(&top, &path)
+        };
+        match make() {
+            Ok(dir) => Ok(Directory {
+                path: found.path,
+                dir: Some(dir),
+            }),
+            Err(e) => Err(Unknown::NotMade(found.path, e)),
+        }
+    }
+
+    /// The root that a place is in, and where it is there.
+    fn find(&self, root: &Root, place: &Place) -> Result<(Root, PathBuf), Unknown> {
+        let rel = root::relative(&place.path);
+        let boot = |dir: &Option<PathBuf>| dir.clone().ok_or(Unknown::Boot);
+        Ok(match place.base {
+            Base::Root => (root.clone(), rel),
+            Base::Esp => (root.clone(), root::relative(&boot(&self.esp)?).join(rel)),
+            Base::Xbootldr => (
+                root.clone(),
+                root::relative(&boot(&self.xbootldr)?).join(rel),
+            ),
+            Base::Boot => {
+                let dir = boot(&self.xbootldr).or(boot(&self.esp))?;
+                (root.clone(), root::relative(&dir).join(rel))
+            }
+            Base::Explicit => {
+                let dir = self.explicit.as_ref().ok_or(Unknown::Explicit)?;
+                (Root::live(), dir.join(rel))
+            }
+        })
     }
 }
 

@@ -71,3 +71,5 @@ mod rpmdb;
 mod rpmdb_query;
 mod soak;
 mod sysupdate;
+mod sysupdate_faults;
+mod sysupdate_update;

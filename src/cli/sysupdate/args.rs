@@ -1,6 +1,7 @@
 //! What can be typed, and what of it makes sense together.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::Parser;
 
@@ -59,6 +60,15 @@ pub struct Sysupdate {
     /// Whether what changes is written to disk before the command ends (default: yes); no is for tests only
     #[arg(long, value_name = "BOOL")]
     pub sync: Option<String>,
+    /// Show what update or acquire would do, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Transfers at a time (default: 4)
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<String>,
+    /// How progress is shown on standard error: auto (default), plain, json or none
+    #[arg(long, value_name = "FORM")]
+    pub progress: Option<String>,
     /// Print no headers and no sums
     #[arg(long)]
     pub no_legend: bool,
@@ -74,6 +84,8 @@ const COMMANDS: &str = "Commands:
   list [VERSION]           All versions, or one of them in detail
   check-new                Print the version to update to; exit status 1: none
   pending                  Whether a newer one is installed than runs; exit status 1: no
+  update [VERSION]         Install the newest version, or this one
+  acquire [VERSION]        Fetch it, so that update --offline installs it
   vacuum                   Remove what is too much, or of disabled transfers
   features [FEATURE]       The optional features, or one of them
   enable-feature NAME…     Let features take part; also -a, -s
@@ -92,6 +104,8 @@ pub(super) enum Verb {
     CheckNew,
     Pending,
     Vacuum,
+    Update(Option<String>),
+    Acquire(Option<String>),
     Features(Option<String>),
     Components,
     Switch(Thing, Chosen, bool),
@@ -123,6 +137,34 @@ pub(super) enum Chosen {
     Named(Vec<String>),
 }
 
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum ProgressForm {
+    /// As fits where it goes.
+    #[default]
+    Auto,
+    /// As lines.
+    Plain,
+    /// As lines of JSON.
+    Json,
+    /// Not at all.
+    None,
+}
+
+impl FromStr for ProgressForm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<ProgressForm, String> {
+        match text {
+            "auto" => Ok(ProgressForm::Auto),
+            "plain" => Ok(ProgressForm::Plain),
+            "json" => Ok(ProgressForm::Json),
+            "none" => Ok(ProgressForm::None),
+            _ => Err(format!("Unknown argument to --progress= switch: {text}")),
+        }
+    }
+}
+
 /// What was typed, once all of it makes sense.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -135,6 +177,10 @@ pub(super) struct Asked {
     pub(super) is_synced: bool,
     /// Whether manifests need a signature, when that was said.
     pub(super) is_verified: Option<bool>,
+    pub(super) is_dry_run: bool,
+    /// Transfers at a time, when that was said.
+    pub(super) jobs: Option<usize>,
+    pub(super) progress: ProgressForm,
     pub(super) has_legend: bool,
     pub(super) form: Form,
 }
@@ -161,6 +207,18 @@ impl Sysupdate {
         let instances_max = instances_max.transpose()?;
         let is_synced = switch("sync", self.sync.as_deref())?.unwrap_or(true);
         let is_verified = switch("verify", self.verify.as_deref())?;
+        let jobs = self.jobs.as_deref().map(|text| {
+            let number = text.parse().ok().filter(|n| (1..=64).contains(n));
+            number.ok_or_else(|| format!("Failed to parse --jobs= parameter: {text}"))
+        });
+        let jobs = jobs.transpose()?;
+        let progress = self
+            .progress
+            .as_deref()
+            .map_or(Ok(ProgressForm::Auto), str::parse)?;
+        if self.dry_run && !matches!(verb, Verb::Update(_) | Verb::Acquire(_)) {
+            return Err("The --dry-run switch may only be used with update and acquire.".into());
+        }
         let is_bound = (
             self.definitions.is_some(),
             component.is_some(),
@@ -188,6 +246,9 @@ impl Sysupdate {
             transfer_source: self.transfer_source.map(absolute).transpose()?,
             is_synced,
             is_verified,
+            is_dry_run: self.dry_run,
+            jobs,
+            progress,
             has_legend: !self.no_legend,
             form,
         })
@@ -223,6 +284,9 @@ fn clash(
         Verb::Pending if has_root || has_component => Some(
             "The --root=, --image= and --component= switches may not be combined with 'pending'.",
         ),
+        Verb::Update(_) | Verb::Acquire(_) if instances_max.is_some_and(|n| n < 2) => {
+            Some("The --instances-max= argument must be >= 2 while updating")
+        }
         Verb::Vacuum if instances_max == Some(0) => {
             Some("The --instances-max= argument must be >= 1 while vacuuming")
         }
@@ -244,6 +308,8 @@ impl Sysupdate {
             "check-new" => (Verb::CheckNew, 0),
             "pending" => (Verb::Pending, 0),
             "vacuum" => (Verb::Vacuum, 0),
+            "update" => (Verb::Update(first()), 1),
+            "acquire" => (Verb::Acquire(first()), 1),
             "components" => (Verb::Components, 0),
             "enable-feature" => (self.switch(Thing::Feature, arguments, true)?, usize::MAX),
             "disable-feature" => (self.switch(Thing::Feature, arguments, false)?, usize::MAX),

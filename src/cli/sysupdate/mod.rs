@@ -8,6 +8,7 @@ mod features;
 mod json;
 mod list;
 mod table;
+mod update;
 mod vacuum;
 
 use std::cmp::Ordering;
@@ -89,6 +90,8 @@ impl Session {
             Verb::CheckNew => self.check_new(),
             Verb::Pending => self.pending(),
             Verb::Vacuum => vacuum::go(self),
+            Verb::Update(version) => update::go(self, version.as_deref(), false),
+            Verb::Acquire(version) => update::go(self, version.as_deref(), true),
             Verb::Features(None) => self.features(),
             Verb::Features(Some(name)) => self.feature(name),
             Verb::Components => self.components(),

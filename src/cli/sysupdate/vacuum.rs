@@ -1,21 +1,25 @@
 //! `vacuum`: removes versions that are too many, what was never finished, and what disabled transfers have.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 use crate::sys::lock::WriteLock;
 use crate::sys::out;
+use crate::sysupdate::spool::Spool;
 use crate::sysupdate::vacuum::{Plan, Removal, Why, Wish, plan};
 use crate::sysupdate::{Resource, Spot, directory, remove};
 
 use super::Session;
 use super::json::{Form, Json};
+use super::update::SPOOL;
 
 /// Is locked while something changes.
-const LOCK_FILE: &str = "run/sysupdate.lock";
+pub(super) const LOCK_FILE: &str = "run/sysupdate.lock";
 
 /// The command.
 pub(super) fn go(session: &Session) -> Result<ExitCode> {
@@ -38,13 +42,19 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
         remove_one(session, &survey.disabled, removal)?;
     }
     for resource in survey.enabled.iter().chain(&survey.disabled) {
-        remove_left_overs(session, resource)?;
+        remove_left_overs(session, resource, &BTreeSet::new())?;
     }
+    empty_spool(session)?;
     tell(session, &found)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn remove_one(session: &Session, resources: &[Resource<'_>], removal: &Removal) -> Result<()> {
+/// Removes one instance, and tells it.
+pub(super) fn remove_one(
+    session: &Session,
+    resources: &[Resource<'_>],
+    removal: &Removal,
+) -> Result<()> {
     let resource = &resources[removal.resource];
     let instance = &resource.target[removal.instance];
     let what = match removal.why {
@@ -63,8 +73,13 @@ fn remove_one(session: &Session, resources: &[Resource<'_>], removal: &Removal) 
     take_away(session, resource, path).with_context(|| format!("removing {}", instance.shown))
 }
 
-/// Removes what was begun in a target by somebody who never finished it, and directories whose instance is gone.
-fn remove_left_overs(session: &Session, resource: &Resource<'_>) -> Result<()> {
+/// Removes what was begun in a target by somebody who never finished it, but for the paths in `keep`, and directories whose instance
+/// is gone.
+pub(super) fn remove_left_overs(
+    session: &Session,
+    resource: &Resource<'_>,
+    keep: &BTreeSet<PathBuf>,
+) -> Result<()> {
     let target = &resource.transfer.target;
     let Some(place) = &target.place else {
         return Ok(());
@@ -77,6 +92,9 @@ fn remove_left_overs(session: &Session, resource: &Resource<'_>) -> Result<()> {
     }
     for name in all {
         let shown = found.path.join(&name);
+        if keep.contains(&shown) {
+            continue;
+        }
         out::say(format_args!(
             "♻\u{fe0f} Removing left-over '{}'.",
             shown.display()
@@ -85,6 +103,16 @@ fn remove_left_overs(session: &Session, resource: &Resource<'_>) -> Result<()> {
         removed.with_context(|| format!("removing {}", shown.display()))?;
     }
     Ok(())
+}
+
+/// What was received of payloads that never came to their end is of no use any more.
+fn empty_spool(session: &Session) -> Result<()> {
+    let path = session.root.join(SPOOL);
+    if !path.is_dir() {
+        return Ok(());
+    }
+    let emptied = Spool::open(&path).and_then(|spool| spool.remove_older(Duration::ZERO));
+    emptied.with_context(|| format!("emptying {}", path.display()))
 }
 
 fn take_away(session: &Session, resource: &Resource<'_>, path: &Path) -> Result<()> {

@@ -1,0 +1,479 @@
+//! `update` and `acquire`: one version from its sources to its names.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::sys::lock::WriteLock;
+use crate::sys::{failpoint, notify, out, signal};
+use crate::sysupdate::cancel::Cancel;
+use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::directory::PARTIAL;
+use crate::sysupdate::fetch::Policy;
+use crate::sysupdate::set::UpdateSet;
+use crate::sysupdate::source::Manifests;
+use crate::sysupdate::spool::{self, Spool};
+use crate::sysupdate::update::{self, Choice, Chosen, Plan, Progress, Site, Step, unfinished};
+use crate::sysupdate::vacuum::Wish;
+use crate::sysupdate::{Resource, Spot, Survey, remove};
+
+use super::Session;
+use super::args::ProgressForm;
+use super::json::{Form, Json};
+use super::vacuum::{self, LOCK_FILE};
+
+/// Where what was received is kept, in the system.
+pub(super) const SPOOL: &str = "var/lib/transactional-update/sysupdate/spool";
+/// Transfers at a time, when nothing is said.
+const JOBS: usize = 4;
+
+/// The command: `until_pending` for `acquire`.
+pub(super) fn go(
+    session: &Session,
+    version: Option<&str>,
+    until_pending: bool,
+) -> Result<ExitCode> {
+    signal::install()?;
+    if let Collection::Component(name) = &session.asked.collection {
+        let (component, _) = definition::component(&session.root, name, &session.specifiers)?;
+        if !component.is_enabled {
+            bail!("Component is disabled.");
+        }
+    }
+    let _lock = match session.asked.is_dry_run {
+        true => None,
+        false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
+    };
+    failpoint::hit("sysupdate-locked")?;
+    let definitions = session.enabled()?;
+    let cancel = Cancel::default();
+    let manifests = match session.asked.is_offline {
+        true => None,
+        false => Some(session.manifests(&definitions, &cancel)?),
+    };
+    let none = Manifests::default();
+    let survey = Survey::of(
+        &session.root,
+        &definitions,
+        &session.bases,
+        manifests.as_ref(),
+    )?;
+    signal::check()?;
+    failpoint::hit("sysupdate-loaded")?;
+    let spool = match session.asked.is_dry_run {
+        true => None,
+        false => open_spool(session),
+    };
+    let run = Run {
+        session,
+        definitions: &definitions,
+        survey: &survey,
+        site: Site {
+            root: &session.root,
+            bases: &session.bases,
+            manifests: manifests.as_ref().unwrap_or(&none),
+            spool: spool.as_ref(),
+            policy: &Policy::default(),
+            cancel: &cancel,
+            is_durable: session.asked.is_synced,
+        },
+    };
+    match update::choose(&survey.sets, &survey.enabled, version, until_pending)? {
+        Choice::Nothing => {
+            run.finish_links()?;
+            run.nothing("No update needed.")
+        }
+        Choice::Installed(set) => {
+            run.finish_links()?;
+            let version = &set.version;
+            run.nothing(&format!(
+                "Selected update '{version}' is already installed. Skipping update."
+            ))
+        }
+        Choice::Acquired(set) => run.nothing(&format!(
+            "Selected update '{}' is already acquired and pending installation.",
+            set.version
+        )),
+        Choice::Update(chosen) => run.update(chosen, until_pending),
+    }
+}
+
+/// Without one, a transfer that breaks off begins anew the next time; that is no reason not to begin it.
+fn open_spool(session: &Session) -> Option<Spool> {
+    let opened = Spool::open(&session.root.join(SPOOL)).and_then(|spool| {
+        spool.remove_older(spool::KEPT_FOR)?;
+        Ok(spool)
+    });
+    opened
+        .inspect_err(|e| {
+            out::warn(format_args!(
+                "What is received cannot be kept in {SPOOL}: {e}"
+            ))
+        })
+        .ok()
+}
+
+struct Run<'r> {
+    session: &'r Session,
+    definitions: &'r Definitions,
+    survey: &'r Survey<'r>,
+    site: Site<'r>,
+}
+
+impl Run<'_> {
+    fn nothing(&self, text: &str) -> Result<ExitCode> {
+        out::say(text);
+        if self.session.asked.is_dry_run && self.session.asked.form != Form::Table {
+            let nothing = Json::Object(vec![
+                ("version", Json::Null),
+                ("remove", Json::List(Vec::new())),
+                ("acquire", Json::List(Vec::new())),
+                ("install", Json::List(Vec::new())),
+            ]);
+            out::answer(&nothing.written(self.session.asked.form))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Lets links show to what was just installed when a run was cut off.
+    fn finish_links(&self) -> Result<()> {
+        let session = self.session;
+        let collection = &session.asked.collection;
+        if session.asked.is_dry_run {
+            return Ok(());
+        }
+        let noted = unfinished::noted(&session.root, collection)
+            .context("reading what was being installed")?;
+        let Some(version) = noted else { return Ok(()) };
+        let set = self
+            .survey
+            .sets
+            .all()
+            .iter()
+            .find(|set| set.version == version);
+        if let Some(set) = set.filter(|set| set.is_complete()) {
+            for (resource, instances) in self.survey.enabled.iter().zip(&set.target) {
+                let first = instances.first().map(|at| &resource.target[*at].spot);
+                if let Some(Spot::Path(path)) = first {
+                    update::link(&self.site, resource.transfer, path)?;
+                }
+            }
+        }
+        Ok(unfinished::forget(&session.root, collection)?)
+    }
+
+    fn update(&self, chosen: Chosen<'_>, until_pending: bool) -> Result<ExitCode> {
+        let set = chosen.set;
+        let version = &set.version;
+        tell_choice(&chosen);
+        if !self.session.asked.is_dry_run {
+            notify::send(&format!(
+                "READY=1\nX_SYSUPDATE_VERSION={version}\nSTATUS=Installing version {version}"
+            ));
+        }
+        let plan = self.plan(set)?;
+        failpoint::hit("sysupdate-named")?;
+        let (sizes, problems) = update::check(&self.site, &self.survey.enabled, &plan)?;
+        if !problems.is_empty() {
+            problems.iter().for_each(out::error);
+            bail!("Update '{version}' cannot be installed; nothing has changed.");
+        }
+        if self.session.asked.is_dry_run {
+            self.show_plan(&plan, &sizes)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        failpoint::hit("sysupdate-checked")?;
+        self.make_room(&plan)?;
+        failpoint::hit("sysupdate-vacuumed")?;
+        self.acquire(&plan)?;
+        failpoint::hit("sysupdate-acquired")?;
+        if until_pending {
+            out::say(format_args!("✨ Successfully acquired update '{version}'."));
+            return Ok(ExitCode::SUCCESS);
+        }
+        self.install(&plan)?;
+        out::say(format_args!(
+            "✨ Successfully installed update '{version}'."
+        ));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn plan(&self, set: &UpdateSet) -> Result<Plan> {
+        let session = self.session;
+        let booted = session.booted()?;
+        let wish = Wish {
+            installing: Some(&set.version),
+            booted: booted.as_ref(),
+            linked: self.survey.linked(&session.root, &session.bases)?,
+            instances_max: session.asked.instances_max,
+        };
+        let survey = self.survey;
+        let made = Plan::of(&survey.enabled, &survey.disabled, &survey.sets, set, &wish);
+        made.or_else(|problems| {
+            problems.iter().for_each(out::error);
+            bail!(
+                "Update '{}' cannot be installed; nothing has changed.",
+                set.version
+            )
+        })
+    }
+
+    /// Executes what the plan says of what goes, and then removes what others left.
+    fn make_room(&self, plan: &Plan) -> Result<()> {
+        let enabled = &self.survey.enabled;
+        out::say("Making room for 1 updates…");
+        for (resource, instance) in &plan.strays {
+            let resource = &enabled[*resource];
+            self.remove(resource, &resource.target[*instance].spot)?;
+        }
+        for removal in &plan.vacuum.removals {
+            vacuum::remove_one(self.session, enabled, removal)?;
+        }
+        let keep = self.unfinished(plan)?;
+        for resource in enabled {
+            vacuum::remove_left_overs(self.session, resource, &keep)?;
+        }
+        match plan.vacuum.versions {
+            0 => out::say("Found nothing to remove."),
+            n => out::say(format_args!("Removed {n} instances.")),
+        }
+        Ok(())
+    }
+
+    fn remove(&self, resource: &Resource<'_>, spot: &Spot) -> Result<()> {
+        let (Spot::Path(path), Some(place)) = (spot, &resource.transfer.target.place) else {
+            return Ok(());
+        };
+        let found = self.session.bases.open(&self.session.root, place)?;
+        let Some(dir) = found.dir else { return Ok(()) };
+        remove::remove(dir.as_fd(), path, self.site.is_durable)
+            .with_context(|| format!("removing {}", found.path.join(path).display()))
+    }
+
+    /// The paths of unfinished files that are gone on with or replaced.
+    fn unfinished(&self, plan: &Plan) -> Result<BTreeSet<PathBuf>> {
+        let mut found = BTreeSet::new();
+        for (item, _) in plan.acquired() {
+            let target = &self.survey.enabled[item.resource].transfer.target;
+            if let (Some(place), Some(name)) = (&target.place, item.name.file_name()) {
+                let dir = self.session.bases.open(&self.session.root, place)?.path;
+                let marked = format!("{PARTIAL}{}", name.to_string_lossy());
+                found.insert(dir.join(item.name.with_file_name(marked)));
+            }
+        }
+        Ok(found)
+    }
+
+    fn acquire(&self, plan: &Plan) -> Result<()> {
+        let shown = Shown::new(self.session.asked.progress, plan);
+        let jobs = self.session.asked.jobs.unwrap_or(JOBS);
+        for (item, source) in plan.acquired() {
+            let resource = &self.survey.enabled[item.resource];
+            out::say(format_args!(
+                "⤵\u{fe0f} Acquiring {} → {}...",
+                resource.source[source].shown,
+                item.name.display()
+            ));
+        }
+        let enabled = &self.survey.enabled;
+        update::acquire(&self.site, enabled, plan, jobs, &|progress| {
+            shown.tell(progress)
+        })
+    }
+
+    fn install(&self, plan: &Plan) -> Result<()> {
+        let session = self.session;
+        signal::check()?;
+        let has_links = self
+            .definitions
+            .enabled()
+            .any(|transfer| transfer.target.current_symlink.is_some());
+        if has_links {
+            unfinished::note(&session.root, &session.asked.collection, &plan.version)
+                .context("noting what is being installed")?;
+        }
+        failpoint::hit("sysupdate-noted")?;
+        let done = Cell::new(0);
+        update::install(&self.site, &self.survey.enabled, plan, &|path| {
+            out::say(format_args!("Installed '{}'.", path.display()));
+            done.set(done.get() + 1);
+            let all = plan.items.iter().filter(|item| item.step != Step::Nothing);
+            let left = all.count().saturating_sub(done.get());
+            notify::send(&format!(
+                "X_SYSUPDATE_TRANSFERS_DONE={}\nX_SYSUPDATE_TRANSFERS_LEFT={left}",
+                done.get()
+            ));
+        })?;
+        failpoint::hit("sysupdate-complete-set")?;
+        unfinished::forget(&session.root, &session.asked.collection)
+            .context("forgetting what was being installed")
+    }
+
+    /// What would be done.
+    fn show_plan(&self, plan: &Plan, sizes: &[Option<u64>]) -> Result<()> {
+        let enabled = &self.survey.enabled;
+        let removed = plan.vacuum.removals.iter().map(|removal| {
+            let resource = &enabled[removal.resource];
+            let instance = &resource.target[removal.instance];
+            (
+                instance.version.to_string(),
+                resource.transfer.id.clone(),
+                instance.shown.clone(),
+            )
+        });
+        let acquired = plan.acquired().zip(sizes).map(|((item, source), bytes)| {
+            let resource = &enabled[item.resource];
+            let target = self.path(resource, &item.name);
+            (
+                resource.transfer.id.clone(),
+                resource.source[source].shown.clone(),
+                target,
+                *bytes,
+            )
+        });
+        let installed = plan
+            .items
+            .iter()
+            .filter(|item| item.step != Step::Nothing)
+            .map(|item| {
+                let resource = &enabled[item.resource];
+                (
+                    resource.transfer.id.clone(),
+                    self.path(resource, &item.name),
+                )
+            });
+        if self.session.asked.form == Form::Table {
+            removed.for_each(|(_, _, path)| out::say(format_args!("Would remove '{path}'.")));
+            acquired.for_each(|(_, source, target, _)| {
+                out::say(format_args!("Would acquire {source} → {target}."));
+            });
+            installed.for_each(|(_, target)| out::say(format_args!("Would install '{target}'.")));
+            return Ok(());
+        }
+        let text = |text: String| Json::Text(text);
+        let removed = removed.map(|(version, transfer, path)| {
+            Json::Object(vec![
+                ("version", text(version)),
+                ("transfer", text(transfer)),
+                ("path", text(path)),
+            ])
+        });
+        let acquired = acquired.map(|(transfer, source, target, bytes)| {
+            Json::Object(vec![
+                ("transfer", text(transfer)),
+                ("source", text(source)),
+                ("target", text(target)),
+                ("bytes", bytes.map_or(Json::Null, Json::Number)),
+            ])
+        });
+        let installed = installed.map(|(transfer, target)| {
+            Json::Object(vec![("transfer", text(transfer)), ("target", text(target))])
+        });
+        let all = Json::Object(vec![
+            ("version", text(plan.version.to_string())),
+            ("remove", Json::List(removed.collect())),
+            ("acquire", Json::List(acquired.collect())),
+            ("install", Json::List(installed.collect())),
+        ]);
+        Ok(out::answer(&all.written(self.session.asked.form))?)
+    }
+
+    /// A path in the target of a transfer, for a person.
+    fn path(&self, resource: &Resource<'_>, name: &Path) -> String {
+        let place = resource.transfer.target.place.as_ref();
+        let found = place.and_then(|p| self.session.bases.open(&self.session.root, p).ok());
+        let dir = found.map_or(PathBuf::new(), |found| found.path);
+        dir.join(name).display().to_string()
+    }
+}
+
+fn tell_choice(chosen: &Chosen<'_>) {
+    let version = &chosen.set.version;
+    if chosen.is_repair {
+        out::say(format_args!(
+            "Selected update '{version}' is already installed, but incomplete. Repairing."
+        ));
+    } else if chosen.is_passed {
+        out::say(format_args!(
+            "Selected update '{version}' is not the newest, proceeding anyway."
+        ));
+    }
+    if chosen.is_older {
+        out::say(format_args!(
+            "Selected update '{version}' is older than newest installed version, proceeding anyway."
+        ));
+    }
+    out::say(format_args!("Selected update '{version}' for install."));
+}
+
+/// Progress as it is shown: each transfer at most once for ten percent, or in five seconds.
+struct Shown {
+    form: ProgressForm,
+    version: String,
+    /// How many there are.
+    transfers: u64,
+    last: Mutex<BTreeMap<String, (u64, Instant)>>,
+}
+
+/// How much has to come before a line follows a line, in percent.
+const STEP: u64 = 10;
+/// How long it takes at most.
+const PAUSE: Duration = Duration::from_secs(5);
+
+impl Shown {
+    fn new(form: ProgressForm, plan: &Plan) -> Shown {
+        Shown {
+            form,
+            version: plan.version.to_string(),
+            transfers: plan.acquired().count().max(1) as u64,
+            last: Mutex::default(),
+        }
+    }
+
+    fn tell(&self, progress: Progress<'_>) {
+        let percent = progress
+            .total
+            .filter(|total| *total > 0)
+            .map(|total| progress.bytes.min(total) * 100 / total);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_due = last.get(progress.transfer).is_none_or(|(told, at)| {
+            let has_come = percent.is_some_and(|p| p / STEP != told / STEP);
+            has_come || now.duration_since(*at) >= PAUSE
+        });
+        if !is_due {
+            return;
+        }
+        last.insert(progress.transfer.to_owned(), (percent.unwrap_or(0), now));
+        let whole = last.values().map(|(percent, _)| percent).sum::<u64>() / self.transfers;
+        notify::send(&format!("X_SYSUPDATE_PROGRESS={whole}"));
+        match self.form {
+            ProgressForm::None => {}
+            ProgressForm::Json => out::plain(self.json(progress, percent).trim_end()),
+            ProgressForm::Auto | ProgressForm::Plain => {
+                let percent = percent.map_or(String::new(), |p| format!(" ({p} %)"));
+                let (transfer, bytes) = (progress.transfer, progress.bytes);
+                out::say(format_args!("{transfer}: {bytes} bytes{percent}"));
+            }
+        }
+    }
+
+    fn json(&self, progress: Progress<'_>, percent: Option<u64>) -> String {
+        let number = |n: Option<u64>| n.map_or(Json::Null, Json::Number);
+        let line = Json::Object(vec![
+            ("transfer", Json::Text(progress.transfer.to_owned())),
+            ("version", Json::Text(self.version.clone())),
+            ("phase", Json::Text("acquire".to_owned())),
+            ("bytes", Json::Number(progress.bytes)),
+            ("total", number(progress.total)),
+            ("percent", number(percent)),
+        ]);
+        line.written(Form::Short)
+    }
+}

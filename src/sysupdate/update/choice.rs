@@ -1,0 +1,112 @@
+//! Which version an update leads to.
+
+use std::fmt;
+
+use crate::sysupdate::instance::{Resource, State};
+use crate::sysupdate::set::{Sets, UpdateSet};
+
+/// What there is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice<'s> {
+    /// Nothing.
+    Nothing,
+    /// Nothing: this version is installed as a whole.
+    Installed(&'s UpdateSet),
+    /// Nothing more before it is installed: all of it is pending or installed.
+    Acquired(&'s UpdateSet),
+    /// This.
+    Update(Chosen<'s>),
+}
+
+/// A version to be installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chosen<'s> {
+    /// Its set.
+    pub set: &'s UpdateSet,
+    /// It is installed, and something of it is missing.
+    pub is_repair: bool,
+    /// A newer one is available.
+    pub is_passed: bool,
+    /// A newer one is installed.
+    pub is_older: bool,
+}
+
+/// Why a version is not taken, with its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// Nobody has it.
+    NotFound(String),
+    /// What is missing of it is not in the sources.
+    NotAvailable(String),
+    /// A transfer wants a newer one at least.
+    Obsolete(String),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refused::NotFound(version) => write!(f, "Update '{version}' not found."),
+            Refused::NotAvailable(version) => {
+                write!(f, "Selected update '{version}' is not available, refusing.")
+            }
+            Refused::Obsolete(version) => {
+                write!(f, "Selected update '{version}' is obsolete, refusing.")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// What to do when `text` is asked for, or whatever is best. `until_pending`: nothing is to be installed yet.
+///
+/// # Errors
+/// When it cannot be done.
+pub fn choose<'s>(
+    sets: &'s Sets,
+    resources: &[Resource<'_>],
+    text: Option<&str>,
+    until_pending: bool,
+) -> Result<Choice<'s>, Refused> {
+    let set = match text {
+        None => match sets.candidate() {
+            Some(set) => set,
+            None => return Ok(Choice::Nothing),
+        },
+        Some(text) => sets
+            .find(text)
+            .ok_or_else(|| Refused::NotFound(text.to_owned()))?,
+    };
+    if set.is_complete() {
+        return Ok(Choice::Installed(set));
+    }
+    let is_there = |instances: &Vec<usize>, resource: &Resource<'_>| {
+        instances
+            .iter()
+            .any(|i| resource.target[*i].state != State::Partial)
+    };
+    let mut missing = set
+        .target
+        .iter()
+        .zip(resources)
+        .zip(&set.source)
+        .filter(|((instances, resource), _)| !is_there(instances, resource))
+        .map(|(_, source)| source)
+        .peekable();
+    if until_pending && missing.peek().is_none() {
+        return Ok(Choice::Acquired(set));
+    }
+    if missing.any(Option::is_none) {
+        return Err(Refused::NotAvailable(set.version.to_string()));
+    }
+    if set.is_obsolete {
+        return Err(Refused::Obsolete(set.version.to_string()));
+    }
+    let newer = || sets.all().iter().take_while(|other| *other != set);
+    Ok(Choice::Update(Chosen {
+        set,
+        is_repair: set.is_incomplete,
+        is_passed: newer().any(|other| other.is_available),
+        is_older: newer().any(|other| other.is_installed),
+    }))
+}

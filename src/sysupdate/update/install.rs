@@ -1,0 +1,105 @@
+//! Giving what is pending its name, strictly in the order of the transfer files, and pointing the links to it.
+
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::Site;
+use super::acquire::attributes;
+use super::plan::{Item, Plan, Step};
+use crate::sys::{beneath, failpoint, root};
+use crate::sysupdate::definition::Transfer;
+use crate::sysupdate::instance::Resource;
+use crate::sysupdate::target::{Place, point_link};
+
+/// Installs all that is pending of a version, each durable before the next, and the link of each transfer after its instance. `told` is
+/// given the path of each.
+///
+/// # Errors
+/// The first step that failed; what comes after it is still pending.
+pub fn install(
+    site: &Site<'_>,
+    enabled: &[Resource<'_>],
+    plan: &Plan,
+    told: &dyn Fn(&Path),
+) -> Result<()> {
+    for item in &plan.items {
+        let transfer = enabled[item.resource].transfer;
+        one(site, transfer, item, told).with_context(|| transfer.id.clone())?;
+    }
+    Ok(())
+}
+
+fn one(site: &Site<'_>, transfer: &Transfer, item: &Item, told: &dyn Fn(&Path)) -> Result<()> {
+    if item.step != Step::Nothing {
+        let found = site.target(transfer)?;
+        let dir = found.dir.as_ref().context("it has no directory")?;
+        let place = Place::new(dir, &found.path, &item.name, site.is_durable)?;
+        let pending = place
+            .found_pending()
+            .ok()
+            .with_context(|| format!("{} is not pending any more", item.name.display()))?;
+        pending.install(&attributes(&item.metadata, None))?;
+        told(&found.path.join(&item.name));
+    }
+    link(site, transfer, &item.name)
+}
+
+/// Lets the link of a transfer, if it has one, show to the instance `name` of its target.
+///
+/// # Errors
+/// When it cannot be made; the old one is still there then.
+pub fn link(site: &Site<'_>, transfer: &Transfer, name: &Path) -> Result<()> {
+    let Some(link) = &transfer.target.current_symlink else {
+        return Ok(());
+    };
+    let found = site.target(transfer)?;
+    let dir = found.dir.as_ref().context("it has no directory")?;
+    if link.is_absolute() {
+        let link = root::relative(link);
+        let inside = found.path.strip_prefix(site.root.path());
+        let to = inside.unwrap_or(&found.path).join(name);
+        let top = beneath::open_root(site.root.path())?;
+        point_link(
+            top,
+            &link,
+            &way(&link, &root::relative(&to)),
+            site.is_durable,
+        )?;
+    } else {
+        point_link(dir, link, &way(link, name), site.is_durable)?;
+    }
+    failpoint::hit("sysupdate-linked")?;
+    Ok(())
+}
+
+/// The way from the directory of `link` to `to`, both below one directory.
+fn way(link: &Path, to: &Path) -> PathBuf {
+    let parent: Vec<Component<'_>> = link
+        .parent()
+        .unwrap_or(Path::new(""))
+        .components()
+        .collect();
+    let to: Vec<Component<'_>> = to.components().collect();
+    let same = parent.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let up = parent[same..].iter().map(|_| Component::ParentDir);
+    up.chain(to[same..].iter().copied()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_of_a_link_leads_from_its_directory_to_the_instance() {
+        for (link, to, text) in [
+            ("current", "os_1", "os_1"),
+            ("links/current", "os_1", "../os_1"),
+            ("links/os", "var/images/os_1", "../var/images/os_1"),
+            ("var/images/current", "var/images/os_1", "os_1"),
+            ("var/current", "var/images/os_1", "images/os_1"),
+        ] {
+            assert_eq!(way(link.as_ref(), to.as_ref()), Path::new(text), "{link}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Updates: one version of everything, from its sources to its names.
+//!
+//! What is to be done is planned first, and the plan is pure; only then is anything changed. Invariant: a version that is installed as a
+//! whole stays so until the plan takes all of it away, and what is new gets its name only when all of it is complete and durable, in the
+//! order of the transfer files. Each step leaves marks with which the next run goes on, or starts that one step anew.
+
+mod acquire;
+mod choice;
+mod install;
+mod plan;
+mod preflight;
+pub mod unfinished;
+
+pub use acquire::{Progress, acquire};
+pub use choice::{Choice, Chosen, Refused, choose};
+pub use install::{install, link};
+pub use plan::{Item, Plan, Step};
+pub use preflight::check;
+
+use super::cancel::Cancel;
+use super::definition::Transfer;
+use super::fetch::Policy;
+use super::place::{Bases, Directory, Unknown};
+use super::source::Manifests;
+use super::spool::Spool;
+use crate::sys::Root;
+
+/// What steps of an update work with.
+#[derive(Debug, Clone, Copy)]
+pub struct Site<'s> {
+    /// The system.
+    pub root: &'s Root,
+    /// Where directories are.
+    pub bases: &'s Bases,
+    /// Where payloads come from; nothing when no source is to be asked.
+    pub manifests: &'s Manifests,
+    /// Where what was received is kept; `None`: nowhere.
+    pub spool: Option<&'s Spool>,
+    /// How patient.
+    pub policy: &'s Policy,
+    /// Asks to end early.
+    pub cancel: &'s Cancel,
+    /// Whether each step is on disk before the next.
+    pub is_durable: bool,
+}
+
+impl Site<'_> {
+    /// The directory that a transfer writes to, made when it is missing.
+    fn target(&self, transfer: &Transfer) -> Result<Directory, Unknown> {
+        match &transfer.target.place {
+            Some(place) => self.bases.make(self.root, place, self.is_durable),
+            None => Err(Unknown::Disk),
+        }
+    }
+}

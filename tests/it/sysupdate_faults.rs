@@ -1,0 +1,274 @@
+//! What `sysupdate update` does when something is wrong: it ends with 1, says why, and what was installed stays whole.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::http::Answer;
+use crate::sysupdate_update::{Site, image};
+
+/// The bytes of an image of the usual length.
+fn content(version: &str) -> Arc<Vec<u8>> {
+    Arc::new(image(version, 100_000))
+}
+
+const OTHER_DIGEST: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
+
+#[test]
+fn a_payload_that_breaks_off_is_tried_again_and_the_next_run_goes_on() {
+    let site = Site::with(&["1"], "2");
+    let cut = Answer::of(&content("2")).etag("\"1\"").cut_after(20_000);
+    site.answer("os_2.raw", cut.without_ranges());
+    site.fails(&["update"], "os_2.raw");
+    let tries = site
+        .payloads()
+        .iter()
+        .filter(|path| *path == "os_2.raw")
+        .count();
+    // one asks for the length
+    assert!(tries >= 6, "{tries}");
+    assert!(site.is_whole("1") && !site.path("images/os_2.raw").exists());
+    // what was complete waits
+    assert!(
+        site.path("boot/.sysupdate.pending.os_2+3-0.efi").exists()
+            || site.path("trees/.sysupdate.pending.tree_2").exists()
+    );
+    site.answer("os_2.raw", Answer::of(&content("2")).etag("\"1\""));
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+}
+
+#[test]
+fn a_payload_with_another_checksum_is_removed_and_what_is_good_waits() {
+    let mut site = Site::with(&["1", "2"], "3");
+    site.promise("os_3.raw", OTHER_DIGEST);
+    site.fails(
+        &["update", "--jobs=1"],
+        "Checksum of downloaded resource does not match expected checksum, yikes.",
+    );
+    assert!(site.is_whole("2"));
+    let left = site.left();
+    assert!(
+        !left.iter().any(|path| path.contains("os_3.raw")),
+        "{left:?}"
+    );
+    assert!(site.path("trees/.sysupdate.pending.tree_3").exists());
+    site.offer("3");
+    site.ok(&["update"]);
+    site.has_only(&["2", "3"]);
+}
+
+#[test]
+fn without_a_good_signature_no_payload_is_asked_for() {
+    let site = Site::with(&["1"], "2");
+    let before = site.payloads().len();
+    site.fails(
+        &["update", "--verify=yes"],
+        "Failed to retrieve signature file, cannot verify. (Try --verify=no?)",
+    );
+    site.answer(
+        "SHA256SUMS.gpg",
+        Answer::of(&Arc::new(b"no signature".to_vec())),
+    );
+    site.fails(
+        &["update", "--verify=yes"],
+        "DOWNLOAD INVALID: Signature verification failed.",
+    );
+    site.write("etc/systemd/import-pubring.pgp", "");
+    site.fails(&["update", "--verify=yes"], "There is no keyring");
+    assert_eq!(site.payloads().len(), before);
+    site.has_only(&["1"]);
+}
+
+#[test]
+fn a_manifest_that_has_expired_is_refused_unless_that_is_not_looked_at() {
+    let mut site = Site::with(&["1"], "2");
+    let nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    site.promise("BEST-BEFORE-2020-02-01", nothing);
+    site.fails(
+        &["update"],
+        "the manifest has expired on 2020-02-01, refusing.",
+    );
+    site.has_only(&["1"]);
+    let mut command = site.command(&["update"]);
+    command.env("SYSTEMD_SYSUPDATE_VERIFY_FRESHNESS", "0");
+    assert!(command.status().unwrap().success());
+    site.has_only(&["1", "2"]);
+}
+
+#[test]
+fn a_manifest_that_is_none_is_refused_with_its_line() {
+    let site = Site::with(&["1"], "");
+    for (text, why) in [
+        (
+            "\n".repeat(100),
+            "Failed to parse digest at manifest line 1, refusing.",
+        ),
+        (
+            format!("{OTHER_DIGEST}  ../os_2.raw\n"),
+            "Invalid filename specified at manifest line 1, refusing.",
+        ),
+    ] {
+        site.answer("SHA256SUMS", Answer::of(&Arc::new(text.into_bytes())));
+        site.fails(&["update"], why);
+    }
+    site.answer("SHA256SUMS", Answer::status(404));
+    site.fails(&["check-new"], "failed with code 404.");
+    site.answer("SHA256SUMS", Answer::of(&Arc::new(Vec::new())));
+    assert!(site.ok(&["update"]).contains("No update needed."));
+    site.has_only(&["1"]);
+}
+
+#[test]
+fn what_is_missing_or_too_large_is_found_before_anything_changes() {
+    let site = Site::with(&["1", "2"], "3");
+    site.answer("os_3.raw", Answer::status(404));
+    site.answer("os_3.efi", Answer::status(403));
+    let told = site.fails(&["update"], "nothing has changed.");
+    assert!(
+        told.contains("os_3.raw failed with code 404.")
+            && told.contains("os_3.efi failed with code 403."),
+        "{told}"
+    );
+    site.answer("os_3.efi", Answer::of(&Arc::new(image("3", 3000))));
+    site.answer("os_3.raw", Answer::of(&content("3")).with_length(1 << 60));
+    site.fails(&["update"], "bytes are needed");
+    site.has_only(&["1", "2"]);
+}
+
+#[test]
+fn a_version_whose_name_would_be_too_long_changes_nothing() {
+    let long = "1".repeat(230);
+    let mut site = Site::with(&["2"], "");
+    for name in [
+        format!("tree_{long}.tar"),
+        format!("os_{long}.raw"),
+        format!("os_{long}.efi"),
+    ] {
+        site.put(&name, b"x".to_vec());
+    }
+    site.fails(
+        &["update"],
+        "would be longer than the 255 bytes of a file name",
+    );
+    site.has_only(&["2"]);
+}
+
+#[test]
+fn two_transfers_do_not_write_to_one_name() {
+    let site = Site::with(&["1"], "2");
+    site.transfer("30-other", "Type=url-file\nMatchPattern=os_@v.efi\n[Target]\nType=regular-file\nPath=/images\nMatchPattern=os_@v.raw\n");
+    site.fails(
+        &["update"],
+        "20-image and 30-other would both write os_2.raw",
+    );
+    site.has_only(&["1"]);
+}
+
+#[test]
+fn a_size_that_a_name_tells_is_the_size_that_comes() {
+    for (size, why) in [
+        (100_001, "and not the 100001 of its name"),
+        (99_999, "os_2_99999.raw"),
+    ] {
+        let mut site = Site::with(&["1"], "");
+        site.transfer("20-image", "Type=url-file\nMatchPattern=os_@v_@s.raw\n[Target]\nType=regular-file\nPath=/images\nMatchPattern=os_@v.raw\nCurrentSymlink=current.raw\n");
+        site.offer("2");
+        site.put(&format!("os_2_{size}.raw"), image("2", 100_000));
+        site.fails(&["update"], why);
+        assert!(site.is_whole("1") && !site.path("images/os_2.raw").exists());
+        assert!(!site.path("images/.sysupdate.partial.os_2.raw").exists());
+    }
+}
+
+#[test]
+fn links_are_replaced_and_never_written_through() {
+    let site = Site::with(&["1"], "2");
+    let precious = site.path("precious");
+    fs::write(&precious, "precious").unwrap();
+    fs::create_dir(site.path("tree")).unwrap();
+    fs::write(site.path("tree/file"), "precious").unwrap();
+    for name in ["os_2.raw", ".sysupdate.partial.os_2.raw"] {
+        symlink(&precious, site.path("images").join(name)).unwrap();
+    }
+    symlink(
+        site.path("tree"),
+        site.path("trees/.sysupdate.partial.tree_2"),
+    )
+    .unwrap();
+    symlink(site.path("tree"), site.path("trees/tree_2")).unwrap();
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "precious");
+    assert_eq!(
+        fs::read_to_string(site.path("tree/file")).unwrap(),
+        "precious"
+    );
+}
+
+#[test]
+fn a_directory_in_place_of_the_link_is_found_before_anything_changes() {
+    let site = Site::with(&[], "1");
+    fs::create_dir_all(site.path("images/current.raw")).unwrap();
+    site.fails(&["update"], "CurrentSymlink= cannot replace the directory");
+    assert!(site.left().is_empty(), "{:?}", site.left());
+}
+
+#[test]
+fn left_overs_of_systemd_go_and_what_it_left_pending_is_installed() {
+    let site = Site::with(&["1"], "2");
+    site.write("images/.#sysupdateos_2.raw0123456789abcdef", "x");
+    site.write("images/.sysupdate.partial.os_1.5.raw", "x");
+    site.write("images/.sysupdate.partial.os_2.raw", "half of it");
+    fs::write(
+        site.path("boot/.sysupdate.pending.os_2+3-0.efi"),
+        image("2", 3000),
+    )
+    .unwrap();
+    let before = site.payloads().len();
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+    assert!(
+        !site.payloads()[before..]
+            .iter()
+            .any(|path| path == "os_2.efi")
+    );
+}
+
+#[test]
+fn of_two_updates_at_once_one_refuses() {
+    let site = Site::with(&["1"], "2");
+    let slow = Answer::of(&content("2"))
+        .etag("\"1\"")
+        .slow(10_000, Duration::from_millis(300));
+    site.answer("os_2.raw", slow);
+    let mut first = site.started(&["update"]);
+    while !site.path("images/.sysupdate.partial.os_2.raw").exists() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    site.fails(&["update"], "is locked");
+    assert!(first.wait().unwrap().success());
+    site.has_only(&["1", "2"]);
+}
+
+#[test]
+fn an_update_to_a_partition_is_refused() {
+    let site = Site::with(&["1"], "2");
+    site.transfer("50-slot", "Type=url-file\nMatchPattern=os_@v.raw\n[Target]\nType=partition\nPath=/disk.img\nMatchPattern=os_@v\n");
+    site.fails(&["update"], "partitions cannot be read yet");
+    fs::remove_file(site.path("etc/sysupdate.d/50-slot.transfer")).unwrap();
+    site.has_only(&["1"]);
+}
+
+#[test]
+fn a_mirror_gives_what_the_main_server_does_not() {
+    let site = Site::with(&["1"], "2");
+    let url = site.server.url("");
+    let text = format!(
+        "[Transfer]\nVerify=no\n[Source]\nType=url-file\nPath={url}nothing\nX-Mirror={url}\nMatchPattern=os_@v.raw\n[Target]\nType=regular-file\nPath=/images\nMatchPattern=os_@v.raw\nInstancesMax=2\nCurrentSymlink=current.raw\n"
+    );
+    site.write("etc/sysupdate.d/20-image.transfer", &text);
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+}
