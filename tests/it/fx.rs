@@ -467,7 +467,7 @@ pub(crate) fn failpoints() -> Vec<String> {
                 pending.push(path);
             } else {
                 let text = std::fs::read_to_string(path).unwrap();
-                let calls = text.split("failpoint::hit(").skip(1);
+                let calls = text.split("point::hit(").skip(1);
                 names.extend(calls.map(|c| {
                     let name = c.trim_start().trim_start_matches('"');
                     name.split('"').next().unwrap().to_owned()

@@ -532,14 +532,16 @@ pub(crate) const BENCHES: &[fn() -> Bench] = &[
 
 #[test]
 fn every_failpoint_is_passed_by_a_command_that_is_stopped_there() {
-    let names: BTreeSet<String> = failpoints().into_iter().collect();
+    // an update of images is stopped at its points by the tests of sysupdate, which need no machine
+    let is_here = |name: &String| !name.starts_with("sysupdate-");
+    let names: BTreeSet<String> = failpoints().into_iter().filter(is_here).collect();
     let passed: BTreeSet<String> = std::thread::scope(|scope| {
         let halves = BENCHES.chunks(BENCHES.len().div_ceil(2));
         let running: Vec<_> = halves
             .map(|half| scope.spawn(|| half.iter().map(|b| b().go("discover")).collect::<Vec<_>>()))
             .collect();
         let found = running.into_iter().flat_map(|r| r.join().unwrap());
-        found.flat_map(|f| f.points()).collect()
+        found.flat_map(|f| f.points()).filter(is_here).collect()
     });
     assert_eq!(names, passed);
 }

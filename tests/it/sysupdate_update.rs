@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use crate::fx::require_root;
+use crate::fx::{failpoints, require_root};
 use crate::http::{Answer, Request, Server};
 use crate::sysupdate::PROGRAM;
 
@@ -562,29 +562,16 @@ fn wait_until(is: impl Fn() -> bool) {
     }
 }
 
-/// Failpoints that stand for the steps of an update; there are more.
-const STEPS: [&str; 16] = [
-    "sysupdate-locked",
-    "sysupdate-loaded",
-    "sysupdate-named",
-    "sysupdate-checked",
-    "sysupdate-instance-removed",
-    "sysupdate-vacuumed",
-    "sysupdate-partial",
-    "sysupdate-writing",
-    "sysupdate-verified",
-    "sysupdate-complete",
-    "sysupdate-pending",
-    "sysupdate-acquired",
-    "sysupdate-noted",
-    "sysupdate-installed",
-    "sysupdate-linked",
-    "sysupdate-complete-set",
-];
+/// Versions 1 and 2, and 3 to be had; something is in the way of a name.
+fn before_the_kill() -> Site {
+    let site = Site::with(&["1", "2"], "3");
+    site.write("images/os_3.raw/file", "of nobody");
+    site
+}
 
 #[test]
 fn an_update_that_is_killed_at_any_step_is_finished_by_the_next_one() {
-    let site = Site::with(&["1", "2"], "3");
+    let site = before_the_kill();
     let log = site.path("log");
     let armed = |points: &str| {
         let mut command = site.command(&["update", "--jobs=1"]);
@@ -604,12 +591,12 @@ fn an_update_that_is_killed_at_any_step_is_finished_by_the_next_one() {
         *count += 1;
         points.push((name.to_owned(), *count));
     }
-    for step in STEPS {
+    for step in failpoints().iter().filter(|n| n.starts_with("sysupdate-")) {
         assert!(counts.contains_key(step), "{step}: {counts:?}");
     }
     site.has_only(&["2", "3"]);
     for (name, number) in points {
-        let site = Site::with(&["1", "2"], "3");
+        let site = before_the_kill();
         let killed = site
             .command(&["update", "--jobs=1"])
             .env("TU_FAILPOINTS", format!("{name}@{number}=kill"))
