@@ -110,3 +110,95 @@ pub fn choose<'s>(
         is_older: newer().any(|other| other.is_installed),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sysupdate::testing::{resource, transfer, version};
+
+    /// What is chosen where two targets have these versions, and both sources those.
+    fn chosen(targets: [&str; 2], sources: [&str; 2], text: &str, until_pending: bool) -> String {
+        let mut transfers = [transfer("a"), transfer("b")];
+        transfers[0].min_version = Some(version("0.5"));
+        let resources = [
+            resource(&transfers[0], targets[0], sources[0]),
+            resource(&transfers[1], targets[1], sources[1]),
+        ];
+        let sets = Sets::of(&resources);
+        let text = Some(text).filter(|text| !text.is_empty());
+        match choose(&sets, &resources, text, until_pending) {
+            Err(refused) => refused.to_string(),
+            Ok(Choice::Nothing) => "nothing".into(),
+            Ok(Choice::Installed(set)) => format!("installed {}", set.version),
+            Ok(Choice::Acquired(set)) => format!("acquired {}", set.version),
+            Ok(Choice::Update(chosen)) => {
+                let words = [
+                    (chosen.is_repair, " repair"),
+                    (chosen.is_passed, " passed"),
+                    (chosen.is_older, " older"),
+                ];
+                let said = words.iter().filter(|(is, _)| *is).map(|(_, word)| *word);
+                format!("update {}{}", chosen.set.version, said.collect::<String>())
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_missing_and_where_it_could_come_from_decide_what_is_done() {
+        for (targets, sources, text, expected) in [
+            (["1", "1"], ["1 2", "1 2"], "", "update 2"),
+            (["1", "1"], ["1 2", "1"], "", "nothing"),
+            (["2", "2"], ["1", "1"], "", "nothing"),
+            (["2", "2"], ["1", "1"], "2", "installed 2"),
+            (["2", "2"], ["1 3", "1 3"], "1", "update 1 passed older"),
+            (["2", "2"], ["1", "1"], "1.0", "Update '1.0' not found."),
+            (["1", ""], ["1", "1"], "", "update 1 repair"),
+            // the one that is missing is there, and the other is not needed
+            (["1", ""], ["", "1"], "1", "update 1 repair"),
+            (
+                ["1", ""],
+                ["1", ""],
+                "1",
+                "Selected update '1' is not available, refusing.",
+            ),
+            (
+                ["1", "1?"],
+                ["", ""],
+                "",
+                "Selected update '1' is not available, refusing.",
+            ),
+            (["1", "1!"], ["", ""], "", "update 1"),
+            (["1!", "1?"], ["1", "1"], "", "update 1"),
+            (["1!", "1!"], ["1 2", "1 2"], "", "update 2"),
+            (
+                ["1", "1"],
+                ["0.4", "0.4"],
+                "0.4",
+                "Selected update '0.4' is obsolete, refusing.",
+            ),
+        ] {
+            assert_eq!(
+                chosen(targets, sources, text, false),
+                expected,
+                "{targets:?} {sources:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_is_acquired_twice() {
+        for (targets, expected) in [
+            (["1!", "1!"], "acquired 1"),
+            (["1", "1!"], "acquired 1"),
+            (["1!", "1?"], "update 1"),
+            (["1!", ""], "update 1"),
+            (["1", "1"], "nothing"),
+        ] {
+            assert_eq!(
+                chosen(targets, ["1", "1"], "", true),
+                expected,
+                "{targets:?}"
+            );
+        }
+    }
+}
