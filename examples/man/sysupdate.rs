@@ -202,7 +202,8 @@ const EXIT: &[(&str, &str)] = &[
 const ENVIRONMENT: &[(&str, &str)] = &[
     (
         "SYSTEMD_ESP_PATH, SYSTEMD_XBOOTLDR_PATH",
-        "Where the EFI system partition and the extended boot loader partition are mounted, for PathRelativeTo=.",
+        "Where the EFI system partition and the extended boot loader partition are mounted, for PathRelativeTo=. Without them, that is where \
+     partitions of these types are mounted at /efi, /boot and /boot/efi.",
     ),
     (
         "SYSTEMD_OPENPGP_KEYRING",
@@ -212,6 +213,7 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "SYSTEMD_SYSUPDATE_VERIFY_FRESHNESS",
         "With 0, a manifest that has expired is told and not refused.",
     ),
+    ("TZ", "The time zone of times in tables."),
 ];
 
 const FILES: &[(&str, &str)] = &[

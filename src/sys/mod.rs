@@ -22,6 +22,7 @@ pub mod signal;
 pub mod time;
 pub mod tool;
 pub mod xattr;
+pub mod zone;
 
 pub use failure::{Doing, Failure};
 pub use root::Root;

@@ -1,8 +1,6 @@
 //! `list`: all versions, or one of them with its instances.
 
-use std::time::{Duration, UNIX_EPOCH};
-
-use crate::sys::time;
+use crate::sys::zone;
 use crate::sysupdate::uuid::to_hex;
 use crate::sysupdate::{Instance, Kind, Resource, Sets, UpdateSet};
 
@@ -380,15 +378,12 @@ fn size(bytes: u64) -> String {
     }
 }
 
-/// A moment, from microseconds since 1970, with its day of the week.
+/// A moment in the time zone of the machine, from microseconds since 1970.
 fn moment(micros: u64) -> String {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    let seconds = micros / 1_000_000;
-    let day = DAYS[usize::try_from(seconds / 86_400 % 7).unwrap_or(0)];
-    let time = UNIX_EPOCH
-        .checked_add(Duration::from_secs(seconds))
-        .map(time::utc);
-    format!("{day} {} UTC", time.unwrap_or_default())
+    let seconds = i64::try_from(micros / 1_000_000).ok();
+    seconds
+        .and_then(zone::local)
+        .unwrap_or_else(|| "-".to_owned())
 }
 
 #[cfg(test)]
@@ -396,7 +391,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_moments_are_written_as_systemd_writes_them() {
+    fn sizes_are_written_as_systemd_writes_them() {
         for (bytes, text) in [
             (0, "0B"),
             (1023, "1023B"),
@@ -407,7 +402,6 @@ mod tests {
         ] {
             assert_eq!(size(bytes), text);
         }
-        assert_eq!(moment(1_714_564_800_000_000), "Wed 2024-05-01 12:00:00 UTC");
-        assert_eq!(moment(0), "Thu 1970-01-01 00:00:00 UTC");
+        assert_eq!(moment(u64::MAX), zone::local(18_446_744_073_709).unwrap());
     }
 }
