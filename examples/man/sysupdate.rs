@@ -317,7 +317,8 @@ const SOURCE: &[(&str, &str)] = &[
     ("Path=", "The address (http, https, file) or the directory."),
     (
         "PathRelativeTo=",
-        "root (default), esp, xbootldr, boot, or explicit: the directory of --transfer-source.",
+        "root (default); esp, xbootldr: that partition; boot: the latter, else the former; explicit: the directory of --transfer-source. In a \
+         boot partition no link is followed.",
     ),
     ("MatchPattern=", "What versions are called there."),
     (

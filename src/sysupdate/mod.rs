@@ -8,6 +8,7 @@
 //! resource.
 
 pub mod archive;
+mod boot_partition;
 pub mod cancel;
 pub mod decompress;
 pub mod definition;

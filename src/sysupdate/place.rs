@@ -6,11 +6,14 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+
+use super::boot_partition;
 use super::definition::{Base, Place};
 use super::directory;
 use crate::sys::{Root, beneath, root};
 
-/// Directories that somebody named; the boot partitions are mounted there.
+/// Directories that somebody named; the boot partitions are mounted there. Where nobody did, bootctl(1) shows where to look.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bases {
     /// The EFI system partition (`SYSTEMD_ESP_PATH`).
@@ -24,8 +27,10 @@ pub struct Bases {
 /// Why a directory of a transfer is not known.
 #[derive(Debug)]
 pub enum Unknown {
-    /// Nobody says where that partition is mounted.
+    /// That partition is mounted nowhere.
     Boot,
+    /// A link is on the way in a boot partition.
+    Linked(PathBuf),
     /// Nobody says what an explicit path is relative to.
     Explicit,
     /// It cannot be read.
@@ -40,8 +45,9 @@ impl fmt::Display for Unknown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unknown::Boot => f.write_str(
-                "Failed to resolve $BOOT: Required key not available; say in SYSTEMD_ESP_PATH or SYSTEMD_XBOOTLDR_PATH where it is mounted",
+                "Failed to resolve $BOOT: Required key not available\nNo boot partition is mounted; SYSTEMD_ESP_PATH or SYSTEMD_XBOOTLDR_PATH can say where it is.",
             ),
+            Unknown::Linked(path) => write!(f, "{}: a symbolic link is on the way, which is not followed in a boot partition", path.display()),
             Unknown::Explicit => f.write_str("PathRelativeTo=explicit requires --transfer-source= to be specified."),
             Unknown::Unreadable(path, e) => write!(f, "{} cannot be read: {e}", path.display()),
             Unknown::NotMade(path, e) => write!(f, "{} cannot be made: {e}", path.display()),
@@ -67,15 +73,59 @@ impl Bases {
     /// # Errors
     /// When it is not known where it is, or it cannot be read.
     pub fn open(&self, root: &Root, place: &Place) -> Result<Directory, Unknown> {
-        let (root, path) = self.find(root, place)?;
-        let shown = root.join(&path);
-        match directory::open(&root, &path) {
-            Ok(dir) => Ok(Directory { path: shown, dir }),
-            Err(e) => Err(Unknown::Unreadable(shown, e)),
-        }
+        let Some(boot) = self.boot(root, place.base)? else {
+            let (root, path) = self.find(root, place)?;
+            return open(&root, path);
+        };
+        let found = open(root, boot)?;
+        let rel = root::relative(&place.path);
+        let path = found.path.join(&rel);
+        let Some(mounted) = found.dir else {
+            return Ok(Directory { path, dir: None });
+        };
+        // what is there others may have written, on any machine
+        let dir = match beneath::open_dir(mounted, &rel) {
+            Ok(dir) => Some(dir),
+            Err(e) if e.raw_os_error() == Some(Errno::ELOOP as i32) => {
+                return Err(Unknown::Linked(path));
+            }
+            Err(e) if beneath::is_no_directory(&e) => None,
+            Err(e) => return Err(Unknown::Unreadable(path, e)),
+        };
+        Ok(Directory { path, dir })
     }
 
-    /// The same, but it is made, with the directories above it, when there is none; durably when `is_durable`.
+    /// Where the boot partition of this name is; `None` when the name is of none.
+    fn boot(&self, root: &Root, base: Base) -> Result<Option<PathBuf>, Unknown> {
+        if matches!(base, Base::Root | Base::Explicit) {
+            return Ok(None);
+        }
+        let [esp, xbootldr] = self.boot_partitions(root)?;
+        let found = match base {
+            Base::Esp => esp,
+            Base::Xbootldr => xbootldr,
+            _ => xbootldr.or(esp),
+        };
+        found.map(Some).ok_or(Unknown::Boot)
+    }
+
+    /// Where the EFI system partition and the extended boot loader partition are.
+    fn boot_partitions(&self, root: &Root) -> Result<[Option<PathBuf>; 2], Unknown> {
+        let named = [self.esp.clone(), self.xbootldr.clone()];
+        if named.iter().all(Option::is_some) {
+            return Ok(named);
+        }
+        let found = boot_partition::find(root);
+        let [esp, xbootldr] = found.map_err(|e| Unknown::Unreadable(root.path().to_owned(), e))?;
+        let [named_esp, named_xbootldr] = named;
+        // one place is not both
+        let other = xbootldr.filter(|place| {
+            named_esp.as_ref().map(|p| root::relative(p)) != Some(root::relative(place))
+        });
+        Ok([named_esp.or(esp), named_xbootldr.or(other)])
+    }
+
+    /// As [`Bases::open`], but it is made, with the directories above it, when there is none; durably when `is_durable`.
     ///
     /// # Errors
     /// As [`Bases::open`], and when it cannot be made.
@@ -107,23 +157,24 @@ impl Bases {
     /// The root that a place is in, and where it is there.
     fn find(&self, root: &Root, place: &Place) -> Result<(Root, PathBuf), Unknown> {
         let rel = root::relative(&place.path);
-        let boot = |dir: &Option<PathBuf>| dir.clone().ok_or(Unknown::Boot);
+        if let Some(boot) = self.boot(root, place.base)? {
+            return Ok((root.clone(), root::relative(&boot).join(rel)));
+        }
         Ok(match place.base {
-            Base::Root => (root.clone(), rel),
-            Base::Esp => (root.clone(), root::relative(&boot(&self.esp)?).join(rel)),
-            Base::Xbootldr => (
-                root.clone(),
-                root::relative(&boot(&self.xbootldr)?).join(rel),
-            ),
-            Base::Boot => {
-                let dir = boot(&self.xbootldr).or(boot(&self.esp))?;
-                (root.clone(), root::relative(&dir).join(rel))
-            }
             Base::Explicit => {
                 let dir = self.explicit.as_ref().ok_or(Unknown::Explicit)?;
                 (Root::live(), dir.join(rel))
             }
+            _ => (root.clone(), rel),
         })
+    }
+}
+
+fn open(root: &Root, path: PathBuf) -> Result<Directory, Unknown> {
+    let shown = root.join(&path);
+    match directory::open(root, &path) {
+        Ok(dir) => Ok(Directory { path: shown, dir }),
+        Err(e) => Err(Unknown::Unreadable(shown, e)),
     }
 }
 
@@ -177,5 +228,41 @@ mod tests {
             path(&Bases::default(), Base::Explicit).unwrap_err(),
             "PathRelativeTo=explicit requires --transfer-source= to be specified."
         );
+    }
+
+    #[test]
+    fn no_link_is_followed_in_a_boot_partition_and_it_may_be_behind_one() {
+        let tmp = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(tmp.path().join("esp/EFI/Linux")).unwrap();
+        std::fs::create_dir_all(tmp.path().join("elsewhere")).unwrap();
+        let link = |to: &str, at: &str| {
+            std::os::unix::fs::symlink(to, tmp.path().join(at)).unwrap();
+        };
+        link("esp", "efi");
+        link("../../elsewhere", "esp/EFI/away");
+        link("Linux", "esp/EFI/beside");
+        let root = Root::at(tmp.path()).unwrap();
+        let bases = Bases {
+            esp: Some("/efi".into()),
+            ..Bases::default()
+        };
+        let open = |path: &str| {
+            let place = Place {
+                path: path.into(),
+                base: Base::Esp,
+            };
+            let found = bases.open(&root, &place);
+            found.map(|f| f.dir.is_some()).map_err(|e| e.to_string())
+        };
+        assert_eq!(open("/EFI/Linux"), Ok(true));
+        assert_eq!(open("/EFI/none"), Ok(false));
+        for path in ["/EFI/away", "/EFI/beside"] {
+            assert!(
+                open(path)
+                    .unwrap_err()
+                    .contains("a symbolic link is on the way"),
+                "{path}"
+            );
+        }
     }
 }
