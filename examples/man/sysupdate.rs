@@ -372,9 +372,10 @@ const FEATURE: &[(&str, &str)] = &[
         "Whether it is on (default: no for a feature, yes for a component).",
     ),
     (
-        "Suggest=, SuggestOnArchitecture=, SuggestOnHost=, SuggestOnKernelCommandLine=, SuggestOnOSRelease=",
-        "Whether it should be on here, as the conditions of units. SuggestOnFirmware=, SuggestOnVirtualization=, SuggestOnFraction=, \
-         SuggestOnVersion=, SuggestOnCredential=, SuggestOnSecurity= and SuggestOnMachineTag= are known, and cannot be evaluated.",
+        "Suggest=, SuggestOnArchitecture=, SuggestOnFirmware=, SuggestOnVirtualization=, SuggestOnHost=, SuggestOnKernelCommandLine=, \
+         SuggestOnVersion=, SuggestOnCredential=, SuggestOnSecurity=, SuggestOnOSRelease=, SuggestOnMachineTag=, SuggestOnFraction=",
+        "Whether it should be on here, as the conditions of units (systemd.unit(5)). SuggestOnFraction=, versions of anything but the \
+         kernel and the security of audit are known, and cannot be evaluated.",
     ),
 ];
 

@@ -31,6 +31,8 @@ pub struct Specifiers {
     pub host_name: String,
     /// The host name as people write it.
     pub pretty_host_name: String,
+    /// Tags of the machine, with colons between (machine-info(5)).
+    pub tags: String,
     /// Release of the running kernel.
     pub kernel_release: String,
     /// Directory for temporary files, and that for those that survive a boot.
@@ -72,6 +74,7 @@ impl Specifiers {
             machine_id: machine_id.trim().to_owned(),
             pretty_host_name: info.get("PRETTY_HOSTNAME").unwrap_or(&host_name).clone(),
             host_name,
+            tags: info.get("TAGS").cloned().unwrap_or_default(),
             kernel_release: shown(running.release()),
             temporary: root::TEMPORARY.map(str::to_owned),
         })

@@ -75,7 +75,7 @@ fn features(session: &Session) -> Result<Vec<(String, Option<bool>)>> {
     let all = found
         .features
         .iter()
-        .map(|f| (f.name.clone(), here.suggests(&f.suggestion)));
+        .map(|f| (f.name.clone(), f.suggestion.holds(&here)));
     Ok(all.collect())
 }
 
@@ -87,6 +87,6 @@ fn components(session: &Session) -> Result<Vec<(String, Option<bool>)>> {
     let here = session.here(&command_line);
     let all = found
         .iter()
-        .map(|c| (c.name.clone(), here.suggests(&c.suggestion)));
+        .map(|c| (c.name.clone(), c.suggestion.holds(&here)));
     Ok(all.collect())
 }

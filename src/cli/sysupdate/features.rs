@@ -1,24 +1,10 @@
 //! `features` and `components`.
 
-use crate::sysupdate::definition::{Component, Feature, Suggestion};
-use crate::sysupdate::{Definitions, Specifiers};
+use crate::sysupdate::Definitions;
+use crate::sysupdate::definition::{Component, Feature, Machine};
 
 use super::json::Json;
 use super::table::{Align, Table};
-
-/// What conditions look at.
-#[derive(Debug)]
-pub(super) struct Here<'h> {
-    pub(super) specifiers: &'h Specifiers,
-    pub(super) command_line: &'h str,
-}
-
-impl Here<'_> {
-    /// Whether something should be on here.
-    pub(super) fn suggests(&self, suggestion: &Suggestion) -> Option<bool> {
-        suggestion.holds(self.specifiers, self.command_line)
-    }
-}
 
 fn mark(is_so: Option<bool>) -> String {
     is_so
@@ -39,7 +25,7 @@ fn list(texts: &[String]) -> String {
 }
 
 /// All features as a table.
-pub(super) fn table(features: &[Feature], here: &Here<'_>, has_legend: bool) -> String {
+pub(super) fn table(features: &[Feature], here: &Machine<'_>, has_legend: bool) -> String {
     let mut table = Table::new(&[
         ("ENABLED", Align::Left),
         ("SUGGESTED", Align::Left),
@@ -50,7 +36,7 @@ pub(super) fn table(features: &[Feature], here: &Here<'_>, has_legend: bool) -> 
     for feature in features {
         table.row(vec![
             mark(Some(feature.is_enabled)),
-            mark(here.suggests(&feature.suggestion)),
+            mark(feature.suggestion.holds(here)),
             feature.name.clone(),
             text(feature.description.as_ref()),
             list(&feature.documentation),
@@ -87,7 +73,7 @@ fn transfers<'d>(definitions: &'d Definitions, feature: &Feature) -> Vec<&'d Str
 pub(super) fn feature_table(
     definitions: &Definitions,
     feature: &Feature,
-    here: &Here<'_>,
+    here: &Machine<'_>,
     has_legend: bool,
 ) -> String {
     let mut table = Table::new(&[("KEY", Align::Right), ("VALUE", Align::Left)]);
@@ -99,7 +85,7 @@ pub(super) fn feature_table(
     for (key, value) in [
         ("Name", Some(feature.name.clone())),
         ("Enabled", Some(yes(feature.is_enabled))),
-        ("Suggested", here.suggests(&feature.suggestion).map(yes)),
+        ("Suggested", feature.suggestion.holds(here).map(yes)),
         ("Description", feature.description.clone()),
         ("Documentation", Some(feature.documentation.join(" "))),
         ("AppStream", feature.app_stream.clone()),
@@ -113,7 +99,11 @@ pub(super) fn feature_table(
 }
 
 /// One feature as JSON; what is empty is absent.
-pub(super) fn feature_json(definitions: &Definitions, feature: &Feature, here: &Here<'_>) -> Json {
+pub(super) fn feature_json(
+    definitions: &Definitions,
+    feature: &Feature,
+    here: &Machine<'_>,
+) -> Json {
     let mut fields = vec![("id", Json::Text(feature.name.clone()))];
     let mut text = |key, text: &Option<String>| {
         fields.extend(text.iter().map(|text| (key, Json::Text(text.clone()))));
@@ -126,7 +116,9 @@ pub(super) fn feature_json(definitions: &Definitions, feature: &Feature, here: &
     fields.extend(app_stream.map(|url| ("appStream", Json::Text(url.clone()))));
     fields.push(("enabled", Json::Flag(feature.is_enabled)));
     fields.extend(
-        here.suggests(&feature.suggestion)
+        feature
+            .suggestion
+            .holds(here)
             .map(|is_so| ("suggested", Json::Flag(is_so))),
     );
     let names = transfers(definitions, feature);
@@ -140,7 +132,7 @@ pub(super) fn feature_json(definitions: &Definitions, feature: &Feature, here: &
 pub(super) fn components_table(
     has_default: bool,
     components: &[Component],
-    here: &Here<'_>,
+    here: &Machine<'_>,
     has_legend: bool,
 ) -> String {
     let mut table = Table::new(&[
@@ -160,7 +152,7 @@ pub(super) fn components_table(
     for component in components {
         table.row(vec![
             mark(Some(component.is_enabled)),
-            mark(here.suggests(&component.suggestion)),
+            mark(component.suggestion.holds(here)),
             component.name.clone(),
             text(component.description.as_ref()),
             list(&component.documentation),

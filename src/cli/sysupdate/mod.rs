@@ -19,16 +19,15 @@ use clap::{CommandFactory, Parser};
 
 pub use args::Sysupdate;
 use args::{Asked, Verb};
-use features::Here;
 use json::{Form, Json};
 
 use super::error;
 use crate::sys::{Root, out, root};
 use crate::sysupdate::cancel::Cancel;
-use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::definition::{self, Collection, Definitions, Machine};
 use crate::sysupdate::fetch::Policy;
 use crate::sysupdate::pattern::boolean;
-use crate::sysupdate::place::Bases;
+use crate::sysupdate::place::{Bases, Unknown};
 use crate::sysupdate::signature;
 use crate::sysupdate::source::{Asking, Manifests};
 use crate::sysupdate::{Specifiers, Survey, Version};
@@ -285,8 +284,9 @@ impl Session {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn here<'h>(&'h self, command_line: &'h str) -> Here<'h> {
-        Here {
+    fn here<'h>(&'h self, command_line: &'h str) -> Machine<'h> {
+        Machine {
+            root: Root::live(),
             specifiers: &self.specifiers,
             command_line,
         }

@@ -360,7 +360,8 @@ fn features() -> (Definitions, Specifiers) {
 #[test]
 fn features_and_components_are_as_systemd_prints_them() {
     let (found, specifiers) = features();
-    let here = Here {
+    let here = Machine {
+        root: Root::live(),
         specifiers: &specifiers,
         command_line: "",
     };

@@ -3,6 +3,7 @@
 //! Owns where the files are, what may stand in them and what it means. A file that is refused refuses everything: half of
 //! a set of transfers must never be installed. What is strange but does no harm is a warning.
 
+mod condition;
 mod draft;
 mod feature;
 mod ini;
@@ -17,6 +18,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use condition::Machine;
 pub use feature::{Component, Feature};
 pub use kind::{Base, Kind, Location, Place};
 pub use suggest::Suggestion;

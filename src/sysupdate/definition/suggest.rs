@@ -1,6 +1,6 @@
 //! Whether a feature or a component should be on here: conditions as those of units (systemd.unit(5)).
 
-use crate::sysupdate::Specifiers;
+use super::condition::Machine;
 
 /// Names of the conditions that systemd knows here.
 const KINDS: [&str; 11] = [
@@ -52,55 +52,23 @@ impl Condition {
     }
 
     /// Whether it holds; `None` when this program cannot tell.
-    fn holds(&self, specifiers: &Specifiers, command_line: &str) -> Option<bool> {
-        let holds = match self.kind {
-            "Architecture" if self.value == "native" => true,
-            "Architecture" => self.value == specifiers.architecture,
-            "Host" => {
-                let is_id = self
-                    .value
-                    .replace('-', "")
-                    .eq_ignore_ascii_case(&specifiers.machine_id);
-                is_id
-                    || glob(
-                        self.value.to_lowercase().as_bytes(),
-                        specifiers.host_name.to_lowercase().as_bytes(),
-                    )
-            }
-            "KernelCommandLine" => command_line.split_ascii_whitespace().any(|word| {
-                let is_key =
-                    !self.value.contains('=') && word.split('=').next() == Some(&self.value);
-                is_key || word == self.value
-            }),
-            "OSRelease" => self
-                .value
-                .split_ascii_whitespace()
-                .try_fold(true, |all, term| {
-                    let (key, wanted) = term.split_once('=').filter(|(k, _)| {
-                        k.bytes().all(|b| b == b'_' || b.is_ascii_alphanumeric())
-                    })?;
-                    let value = specifiers.os_release.get(key).map_or("", String::as_str);
-                    // "==" and "$=" are comparisons of other kinds
-                    (!wanted.starts_with(['=', '$'])).then(|| all && value == wanted)
-                })?,
-            _ => return None,
-        };
-        Some(holds != self.is_negated)
+    fn holds(&self, machine: &Machine<'_>) -> Option<bool> {
+        Some(machine.fulfils(self.kind, &self.value)? != self.is_negated)
     }
 }
 
 impl Suggestion {
-    /// Whether it should be on, with this command line of the kernel; `None` when a condition is one that this program cannot
-    /// evaluate. When nothing is said, it should not.
+    /// Whether it should be on on this machine; `None` when a condition is one that this program cannot evaluate. When nothing is
+    /// said, it should not.
     #[must_use]
-    pub fn holds(&self, specifiers: &Specifiers, command_line: &str) -> Option<bool> {
+    pub fn holds(&self, machine: &Machine<'_>) -> Option<bool> {
         if let Some(fixed) = self.fixed {
             return Some(fixed);
         }
         let results = self
             .conditions
             .iter()
-            .map(|c| Some((c.is_trigger, c.holds(specifiers, command_line)?)));
+            .map(|c| Some((c.is_trigger, c.holds(machine)?)));
         let results: Vec<(bool, bool)> = results.collect::<Option<_>>()?;
         let all = results
             .iter()
@@ -115,40 +83,42 @@ impl Suggestion {
     }
 }
 
-/// Whether `text` is what `pattern` describes: `*` is any text, `?` any byte.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t, mut back) = (0, 0, None);
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                back = Some((p + 1, t));
-                p += 1;
-            }
-            Some(c) if *c == b'?' || *c == text[t] => (p, t) = (p + 1, t + 1),
-            _ => match back {
-                Some((after, from)) => {
-                    (p, t) = (after, from + 1);
-                    back = Some((after, from + 1));
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::Root;
+    use crate::sysupdate::Specifiers;
 
     fn suggested(fixed: Option<bool>, conditions: &[(&str, &str)]) -> Option<bool> {
+        let dir = tempfile::tempdir().unwrap();
+        for (path, bytes) in [
+            (
+                "sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c",
+                &b"\x06\0\0\0\x01"[..],
+            ),
+            (
+                "sys/firmware/devicetree/base/compatible",
+                b"acme,board\0acme,soc\0",
+            ),
+            ("sys/class/dmi/id/bios_version", b"2.10\n"),
+            ("sys/class/tpmrm/tpmrm0", b""),
+            ("sys/module/apparmor/parameters/enabled", b"N\n"),
+            ("run/credentials/@system/token", b"x"),
+        ] {
+            let path = dir.path().join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
         let mut here = Specifiers {
             architecture: "x86-64".into(),
             host_name: "web1.example.com".into(),
             machine_id: "0123456789abcdef0123456789abcdef".into(),
+            kernel_release: "6.12.9-amd64".into(),
+            tags: "web:eu.west".into(),
             ..Specifiers::default()
         };
         here.os_release.insert("ID".into(), "os".into());
+        here.os_release.insert("VERSION_ID".into(), "1.10".into());
         let conditions = conditions
             .iter()
             .map(|(k, v)| Condition::parse(k, v).unwrap());
@@ -156,7 +126,11 @@ mod tests {
             fixed,
             conditions: conditions.collect(),
         };
-        suggestion.holds(&here, "quiet root=/dev/sda1 debug=1")
+        suggestion.holds(&Machine {
+            root: Root::at(dir.path()).unwrap(),
+            specifiers: &here,
+            command_line: "quiet root=/dev/sda1 debug=1",
+        })
     }
 
     #[test]
@@ -171,7 +145,7 @@ mod tests {
         let bars = [("Architecture", "|arm64"), ("Architecture", "|!arm64")];
         assert_eq!(suggested(None, &bars), Some(true));
         assert_eq!(suggested(None, &[bars[0], yes]), Some(false));
-        assert_eq!(suggested(None, &[yes, ("Security", "tpm2")]), None);
+        assert_eq!(suggested(None, &[yes, ("Fraction", "10%")]), None);
         assert!(Condition::parse("Weather", "rain").is_none());
     }
 
@@ -188,6 +162,28 @@ mod tests {
             ("KernelCommandLine", "debug=2", false),
             ("OSRelease", "ID=os", true),
             ("OSRelease", "ID=os VERSION_ID=2", false),
+            ("OSRelease", "ID$=o* VERSION_ID>=1.9 VERSION_ID<2", true),
+            ("OSRelease", "ID!$=o*", false),
+            ("OSRelease", "ID!=other VERSION_ID==1.010", true),
+            ("OSRelease", "NONE=", true),
+            ("Firmware", "uefi", true),
+            ("Firmware", "device-tree", true),
+            ("Firmware", "device-tree-compatible(acme,soc)", true),
+            ("Firmware", "device-tree-compatible(acme)", false),
+            ("Firmware", "smbios-field(bios_version >= 2.9)", true),
+            ("Firmware", "smbios-field(bios_version = 2.9)", false),
+            ("Version", ">=6.1", true),
+            ("Version", "kernel <6.1", false),
+            ("Version", "6.12.*", true),
+            ("Version", ">=6.1 <6.12", false),
+            ("Credential", "token", true),
+            ("Credential", "../token", false),
+            ("Security", "uefi-secureboot", true),
+            ("Security", "tpm2", true),
+            ("Security", "apparmor", false),
+            ("Security", "measured-uki", false),
+            ("MachineTag", "eu.*", true),
+            ("MachineTag", "web:*", false),
             ("Architecture", "native", true),
         ] {
             assert_eq!(
@@ -196,7 +192,22 @@ mod tests {
                 "{kind} {value}"
             );
         }
-        assert_eq!(suggested(None, &[("OSRelease", "ID$=o*")]), None);
-        assert_eq!(suggested(None, &[("OSRelease", "VERSION_ID>=2")]), None);
+        for (kind, value) in [
+            ("OSRelease", "ID~os"),
+            ("Firmware", "bios"),
+            ("Version", "systemd >=250"),
+            ("Security", "audit"),
+        ] {
+            assert_eq!(suggested(None, &[(kind, value)]), None, "{kind} {value}");
+        }
+    }
+
+    #[test]
+    fn a_machine_is_virtual_or_not_and_in_a_container_or_not() {
+        let virtual_ones = ["yes", "no"].map(|value| suggested(None, &[("Virtualization", value)]));
+        assert_eq!(virtual_ones[0].unwrap(), !virtual_ones[1].unwrap());
+        let of = |value| suggested(None, &[("Virtualization", value)]).unwrap();
+        assert_eq!(of("vm") || of("container"), of("yes"));
+        assert!(!of("no-such-hypervisor"));
     }
 }

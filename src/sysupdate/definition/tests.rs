@@ -511,10 +511,16 @@ fn a_transfer_takes_part_when_its_features_are_on() {
     assert_eq!(found.transfers.len(), 8);
     let names: Vec<&str> = found.features.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(names, ["more", "off", "on"]);
+    let specifiers = specifiers();
+    let machine = Machine {
+        root: crate::sys::Root::live(),
+        specifiers: &specifiers,
+        command_line: "",
+    };
     let suggested: Vec<Option<bool>> = found
         .features
         .iter()
-        .map(|f| f.suggestion.holds(&specifiers(), ""))
+        .map(|f| f.suggestion.holds(&machine))
         .collect();
     assert_eq!(suggested, [Some(true), Some(true), Some(false)]);
     let on = &found.features[2];
