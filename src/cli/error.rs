@@ -1,5 +1,6 @@
 //! From an error to words and an exit code. The one place that prints why something failed.
 
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -22,6 +23,15 @@ pub(super) fn usage(error: &clap::Error, code: u8) -> ExitCode {
 
 /// Prints an error with its causes, the last lines of the program that failed, and what to do.
 pub(super) fn report(error: &Error) -> ExitCode {
+    report_by(error, |text| out::error(text))
+}
+
+/// The same without a word before the error, as systemd's programs print it.
+pub(super) fn report_alone(error: &Error) -> ExitCode {
+    report_by(error, |text| out::error_alone(text))
+}
+
+fn report_by(error: &Error, tell: fn(fmt::Arguments<'_>)) -> ExitCode {
     // whoever reads our output has seen enough (`list | head`)
     if error
         .downcast_ref::<io::Error>()
@@ -29,7 +39,7 @@ pub(super) fn report(error: &Error) -> ExitCode {
     {
         return ExitCode::from(FAILED);
     }
-    out::error(format_args!("{error:#}"));
+    tell(format_args!("{error:#}"));
     if let Some(failure) = error.downcast_ref::<Failure>() {
         let said = |line: &str| {
             line.trim_end_matches('.')

@@ -120,6 +120,12 @@ pub fn error(text: impl fmt::Display) {
     tracing::error!("{text}");
 }
 
+/// Tells why it failed, without a word before it: for a program whose texts others look for at the begin of a line.
+pub fn error_alone(text: impl fmt::Display) {
+    line(Priority::Error, &text.to_string());
+    tracing::error!("{text}");
+}
+
 /// Tells more about an error or a warning.
 pub fn complaint(text: impl fmt::Display) {
     if level() >= Level::Quiet {

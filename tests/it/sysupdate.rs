@@ -164,6 +164,65 @@ fn a_version_is_shown_with_its_instances_and_an_unknown_one_is_not_found() {
 }
 
 #[test]
+fn texts_that_scripts_look_for_begin_their_line() {
+    let system = System::with(&[], &["1.0"]);
+    let told = |out: Output| String::from_utf8(out.stderr).unwrap();
+    for (words, text) in [
+        (&["list", "7.7"][..], "Update '7.7' not found.\n"),
+        (&["bogusverb"], "Unknown command verb 'bogusverb'.\n"),
+        (
+            &["-C", "nope", "list"],
+            "No transfer definitions for component 'nope' found.\n",
+        ),
+    ] {
+        assert_eq!(told(system.run(words)), text);
+    }
+    let entry = ENTRY_TRANSFER.replace("PathRelativeTo=boot", "PathRelativeTo=xbootldr");
+    system.write("usr/lib/sysupdate.d/90-entry.transfer", &entry);
+    let text = told(system.run(&["list"]));
+    assert!(
+        text.starts_with("Failed to resolve $BOOT: Required key not available\n"),
+        "{text}"
+    );
+    assert!(text.contains("90-entry.transfer"), "{text}");
+}
+
+#[test]
+fn the_time_of_an_instance_is_in_the_zone_of_the_machine() {
+    let system = System::with(&[], &["1.0"]);
+    let shown = |zone: &str, at: u64| {
+        let image = fs::File::options()
+            .write(true)
+            .open(system.path().join("images/os_1.0.raw"))
+            .unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(at);
+        image.set_modified(time).unwrap();
+        #[allow(clippy::disallowed_methods)] // tests start programs as a person does
+        let out = Command::new(PROGRAM)
+            .args(["--root".as_ref(), system.path().as_os_str()])
+            .args(["--offline", "list", "1.0"])
+            .env_clear()
+            .env("SYSTEMD_ESP_PATH", "/efi")
+            .env("TZ", zone)
+            .output()
+            .unwrap();
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8(out.stdout).unwrap()
+    };
+    // a zone with its rules in the variable needs no tables
+    let europe = "CET-1CEST,M3.5.0,M10.5.0/3";
+    for (zone, at, text) in [
+        ("UTC", 1_714_564_800, " Wed 2024-05-01 12:00:00 UTC "),
+        ("UTC", 1_709_208_000, " Thu 2024-02-29 12:00:00 UTC "),
+        (europe, 1_714_564_800, " Wed 2024-05-01 14:00:00 CEST "),
+        (europe, 1_704_063_600, " Mon 2024-01-01 00:00:00 CET "),
+    ] {
+        let table = shown(zone, at);
+        assert!(table.contains(text), "{zone}: {table}");
+    }
+}
+
+#[test]
 fn what_is_unfinished_is_listed_and_removed_with_what_is_too_much() {
     let system = System::with(&[], &["0.8", "0.9", "1.0"]);
     system.write("images/.sysupdate.partial.os_1.1.raw", "x");

@@ -48,7 +48,15 @@ pub fn main() -> ExitCode {
             .asked()
             .map_err(anyhow::Error::msg)
             .and_then(|asked| Session::new(asked)?.go())
-            .unwrap_or_else(|e| error::report(&e)),
+            .unwrap_or_else(|e| error::report_alone(&told_by_systemd(e))),
+    }
+}
+
+/// The same error, which begins with the text of systemd where systemd has one.
+fn told_by_systemd(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast_ref::<Unknown>() {
+        Some(unknown @ (Unknown::Boot | Unknown::Explicit)) => anyhow!("{unknown}\n({error})"),
+        _ => error,
     }
 }
 
