@@ -35,10 +35,13 @@ pub(crate) fn program_page() -> String {
     page.table(ENVIRONMENT);
     page.section("Files");
     page.table(FILES);
+    page.section("Units");
+    page.table(UNITS);
+    page.text("None of them is enabled by default, and the units of systemd-sysupdate(8) with the same purpose stop when they start: enable those of one of the two programs.");
     page.section("Examples");
     page.table(EXAMPLES);
     page.section("See also")
-        .text("sysupdate.d(5), transactional-update(8)");
+        .text("sysupdate.d(5), transactional-update(8), systemd-inhibit(1)");
     page.render()
 }
 
@@ -111,6 +114,10 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "acquire [VERSION]",
         "The same, but ends when all of it is complete and waits for its names.",
+    ),
+    (
+        "reboot",
+        "Reboots when pending says yes, and does nothing else. Inhibitors count, also for root, see systemd-inhibit(1).",
     ),
     (
         "vacuum",
@@ -223,10 +230,6 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "/etc/sysupdate.d/FEATURE.feature.d/50-systemd-sysupdate-enabled.conf, /etc/sysupdate.COMPONENT.component.d/50-systemd-sysupdate-enabled.conf",
-        "Switch a feature, with a component in the directory of that, or a component.",
-    ),
-    (
-        "/etc/sysupdate.d/FEATURE.feature.d/50-systemd-sysupdate-enabled.conf, /etc/sysupdate.COMPONENT.component.d/50-systemd-sysupdate-enabled.conf",
         "Switch a feature, with -C in the directory of that component, or a component.",
     ),
     (
@@ -238,6 +241,17 @@ const FILES: &[(&str, &str)] = &[
         "What was received of payloads and is gone on with, for a week, and which version is being installed.",
     ),
     ("/run/sysupdate.lock", "Is locked while something changes."),
+];
+
+const UNITS: &[(&str, &str)] = &[
+    (
+        "sysupdate.timer, sysupdate.service",
+        "Call `sysupdate update` soon after the boot, then every few hours.",
+    ),
+    (
+        "sysupdate-reboot.timer, sysupdate-reboot.service",
+        "Call `sysupdate reboot` at night.",
+    ),
 ];
 
 const EXAMPLES: &[(&str, &str)] = &[

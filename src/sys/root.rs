@@ -41,6 +41,8 @@ pub(crate) const CREATE_LABEL: &str = "/proc/thread-self/attr/fscreate";
 pub(crate) const TEMPORARY: [&str; 2] = ["/tmp", "/var/tmp"];
 /// What the kernel was started with (proc_cmdline(5)).
 pub(crate) const COMMAND_LINE: &str = "/proc/cmdline";
+/// What reboots and is asked by inhibitors, on the system bus: no file (org.freedesktop.login1(5)).
+pub(crate) const LOGIN: &str = "/org/freedesktop/login1";
 /// Where devices are (file-hierarchy(7)).
 pub(crate) const DEVICES: &str = "/dev";
 /// Search path of every program that is started on behalf of the system.

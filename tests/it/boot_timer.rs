@@ -106,12 +106,37 @@ fn the_clean_up_unit_marks_what_is_old() {
 #[test]
 fn systemd_finds_nothing_wrong_in_the_units() {
     let machine = machine(Variant::RoSqlite);
-    let units =
-        "/usr/lib/systemd/system/{transactional-update*.{service,timer},prepare-nextroot*.service}";
+    let units = "/usr/lib/systemd/system/{transactional-update*.{service,timer},prepare-nextroot*.service,sysupdate*.{service,timer}}";
     let ran = machine
         .boot(&format!("systemd-analyze verify --man=no --recursive-errors=no {units} && systemd-analyze calendar daily '*-*-* 23:00:00' >&2"))
         .succeeds();
     assert_eq!(ran.stdout, "", "{ran}");
+}
+
+/// A machine that runs version 1.0 of an image, as it says, and has this version installed.
+fn imaged(installed: &str) -> Machine {
+    let machine = machine(Variant::RoSqlite);
+    machine.prepare(&format!(
+        "systemctl disable transactional-update.timer; mkdir -p /etc/sysupdate.d /srv/images
+         rm -f /etc/os-release; printf 'ID=test\\nIMAGE_VERSION=1.0\\n' > /etc/os-release; touch /srv/images/os_{installed}.raw
+         printf '%s\\n' '[Source]' Type=regular-file Path=/srv/source MatchPattern=os_@v.raw '[Target]' Path=/srv/images MatchPattern=os_@v.raw > /etc/sysupdate.d/os.transfer"
+    ));
+    machine
+}
+
+#[test]
+fn a_newer_image_is_rebooted_into_unless_somebody_inhibits_it_or_it_is_no_newer() {
+    let no_newer = imaged("1.0");
+    no_newer
+        .power_on("systemctl list-unit-files --no-legend 'sysupdate*.timer' | grep -c enabled.*; sysupdate reboot")
+        .exits(0)
+        .says("Newest installed version '1.0' matches booted version '1.0'.");
+    let newer = imaged("1.1");
+    newer
+        .power_on("d=/run/systemd/system/sysupdate-reboot.service.d; mkdir -p $d; printf '[Unit]\\nConditionVirtualization=\\n' > $d/here.conf; systemd-inhibit --what=shutdown --mode=block --why=busy sysupdate reboot; echo $?; systemctl daemon-reload; systemctl start sysupdate-reboot.service; sleep 60")
+        .exits(REBOOT)
+        .says("The system is not rebooted")
+        .says("\n1\n");
 }
 
 #[test]

@@ -86,6 +86,7 @@ const COMMANDS: &str = "Commands:
   pending                  Whether a newer one is installed than runs; exit status 1: no
   update [VERSION]         Install the newest version, or this one
   acquire [VERSION]        Fetch it, so that update --offline installs it
+  reboot                   Reboot, when pending says yes
   vacuum                   Remove what is too much, or of disabled transfers
   features [FEATURE]       The optional features, or one of them
   enable-feature NAME…     Let features take part; also -a, -s
@@ -103,6 +104,7 @@ pub(super) enum Verb {
     List(Option<String>),
     CheckNew,
     Pending,
+    Reboot,
     Vacuum,
     Update(Option<String>),
     Acquire(Option<String>),
@@ -287,6 +289,9 @@ fn clash(
         Verb::Update(_) | Verb::Acquire(_) if instances_max.is_some_and(|n| n < 2) => {
             Some("The --instances-max= argument must be >= 2 while updating")
         }
+        Verb::Reboot if has_root || has_component => Some(
+            "The --root=, --image= and --component= switches may not be combined with 'reboot'.",
+        ),
         Verb::Vacuum if instances_max == Some(0) => {
             Some("The --instances-max= argument must be >= 1 while vacuuming")
         }
@@ -307,6 +312,7 @@ impl Sysupdate {
             "features" => (Verb::Features(first()), 1),
             "check-new" => (Verb::CheckNew, 0),
             "pending" => (Verb::Pending, 0),
+            "reboot" => (Verb::Reboot, 0),
             "vacuum" => (Verb::Vacuum, 0),
             "update" => (Verb::Update(first()), 1),
             "acquire" => (Verb::Acquire(first()), 1),
@@ -427,6 +433,10 @@ mod tests {
             (
                 "--root=/ pending",
                 "The --root=, --image= and --component= switches may not be combined with 'pending'.",
+            ),
+            (
+                "-C x reboot",
+                "The --root=, --image= and --component= switches may not be combined with 'reboot'.",
             ),
         ] {
             assert_eq!(asked(words).unwrap_err(), text, "{words}");

@@ -13,8 +13,9 @@ mod vacuum;
 
 use std::cmp::Ordering;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::{CommandFactory, Parser};
 
 pub use args::Sysupdate;
@@ -22,6 +23,8 @@ use args::{Asked, Verb};
 use json::{Form, Json};
 
 use super::error;
+use crate::sys::cmd::Argv;
+use crate::sys::tool::{Done, Tool};
 use crate::sys::{Root, out, root};
 use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions, Machine};
@@ -95,7 +98,8 @@ impl Session {
             Verb::List(None) => self.list(),
             Verb::List(Some(version)) => self.list_version(version),
             Verb::CheckNew => self.check_new(),
-            Verb::Pending => self.pending(),
+            Verb::Pending => Ok(ExitCode::from(u8::from(!self.is_pending()?))),
+            Verb::Reboot => self.reboot(),
             Verb::Vacuum => vacuum::go(self),
             Verb::Update(version) => update::go(self, version.as_deref(), false),
             Verb::Acquire(version) => update::go(self, version.as_deref(), true),
@@ -217,7 +221,7 @@ impl Session {
     }
 
     /// Whether what is installed as a whole is newer than what runs.
-    fn pending(&self) -> Result<ExitCode> {
+    fn is_pending(&self) -> Result<bool> {
         let definitions = self.enabled()?;
         let survey = self.survey(&definitions, true)?;
         let Some(newest) = survey.sets.newest_complete().map(|set| &set.version) else {
@@ -231,7 +235,16 @@ impl Session {
         };
         let (is_newer, text) = verdict(newest, &booted);
         out::say(text);
-        Ok(ExitCode::from(u8::from(!is_newer)))
+        Ok(is_newer)
+    }
+
+    /// Reboots when what is installed as a whole is newer than what runs.
+    fn reboot(&self) -> Result<ExitCode> {
+        if self.is_pending()? {
+            out::say("Rebooting…");
+            reboot()?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
 
     /// The version that runs, when this is the running system and says it.
@@ -299,6 +312,32 @@ impl Session {
             command_line,
         }
     }
+}
+
+/// Asks login1 for a reboot, unless somebody inhibits it (org.freedesktop.login1(5)): `systemctl reboot` would not ask inhibitors when
+/// root calls it without a terminal.
+///
+/// # Errors
+/// When it is inhibited, or nobody can be asked.
+fn reboot() -> Result<()> {
+    const LIMIT: Duration = Duration::from_secs(60);
+    /// Inhibitors count for root as well (`SD_LOGIND_ROOT_CHECK_INHIBITORS`).
+    const INHIBITORS_COUNT: &str = "1";
+    let call = Argv::new([
+        "busctl",
+        "call",
+        "org.freedesktop.login1",
+        root::LOGIN,
+        "org.freedesktop.login1.Manager",
+        "RebootWithFlags",
+        "t",
+        INHIBITORS_COUNT,
+    ]);
+    let done = Tool::new(call, LIMIT).run().and_then(Done::succeeded);
+    done.context(
+        "The system is not rebooted; `systemd-inhibit --list` shows who may be against it",
+    )?;
+    Ok(())
 }
 
 /// Whether what is installed is newer than what runs, in words as well.
