@@ -56,6 +56,7 @@ bench: root build
 	@benches/side-by-side.sh target/release/$(PROGRAM)
 	@benches/boot-helper.sh target/release/create-dirs-from-rpmdb target/release/examples/rpmdb
 	@benches/generator.sh target/release/$(PROGRAM)-generator
+	@benches/sysupdate.sh target/release/sysupdate
 
 lint:
 	$(CARGO) fmt --check
