@@ -46,6 +46,18 @@ pub fn open_dir(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
     )
 }
 
+/// As [`open_dir`], but not through a mount.
+///
+/// # Errors
+/// As there; `EXDEV` where something is mounted on the way.
+pub fn open_unmounted(dir: impl AsFd, rel: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let resolve = ResolveFlag::RESOLVE_BENEATH
+        | ResolveFlag::RESOLVE_NO_SYMLINKS
+        | ResolveFlag::RESOLVE_NO_XDEV;
+    openat(dir, rel, flags, resolve)
+}
+
 /// Opens what `rel` names below `dir`, of any type, as a place to mount something on.
 ///
 /// # Errors
@@ -386,11 +398,7 @@ fn move_up(dir: &OwnedFd, rel: &Path, top: &Path, number: u32) -> io::Result<()>
 
 /// Removes what is no directory from the directory `rel`; returns the paths of the directories in it.
 fn remove_files(dir: &OwnedFd, rel: &Path) -> io::Result<Vec<PathBuf>> {
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let resolve = ResolveFlag::RESOLVE_BENEATH
-        | ResolveFlag::RESOLVE_NO_SYMLINKS
-        | ResolveFlag::RESOLVE_NO_XDEV;
-    let entries = openat(dir, rel, flags, resolve)?;
+    let entries = open_unmounted(dir, rel)?;
     let mut subdirs = Vec::new();
     for name in names(entries.try_clone()?)? {
         match stat_at(&entries, &name) {

@@ -19,6 +19,7 @@ pub mod owner;
 pub mod root;
 pub mod selinux;
 pub mod signal;
+pub mod subvolume;
 pub mod time;
 pub mod tool;
 pub mod xattr;

@@ -7,10 +7,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use super::directory::{LEFT_OVER, PARTIAL};
-use crate::sys::{attr, beneath, failpoint};
+use crate::sys::{attr, beneath, failpoint, subvolume};
 
 /// Removes `path` below the directory of a target with all that is in it, and the directories above it that are empty then. What
-/// keeps even root from changing it is taken away before. Durable when `is_synced`.
+/// keeps even root from changing it is taken away before, also from subvolumes in it. Durable when `is_synced`.
 ///
 /// # Errors
 /// When something cannot be removed, or something is mounted there; what was removed before stays removed.
@@ -21,7 +21,13 @@ pub fn remove(target: BorrowedFd<'_>, path: &Path, is_synced: bool) -> io::Resul
         Ok(entry) => attr::lift(entry.as_fd()).map(drop)?,
         Err(e) => return Err(e),
     }
-    beneath::remove_all(target, path)?;
+    match beneath::remove_all(target, path) {
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            subvolume::make_all_writable(target, path)?;
+            beneath::remove_all(target, path)?;
+        }
+        other => other?,
+    }
     failpoint::hit("sysupdate-instance-removed")?;
     let mut above = path.parent();
     while let Some(dir) = above {

@@ -5,6 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use crate::fx::{Machine, Variant};
 use crate::http::Server;
 
 /// The program.
@@ -161,6 +162,24 @@ fn a_version_is_shown_with_its_instances_and_an_unknown_one_is_not_found() {
     assert_eq!(json["contents"].as_array().unwrap().len(), 2);
     fails(&system.run(&["list", "7.7"]), "Update '7.7' not found.");
     fails(&system.run(&["list", "1.00"]), "Update '1.00' not found.");
+}
+
+#[test]
+fn read_only_subvolumes_and_those_in_them_are_removed() {
+    let machine = Machine::of(Variant::RoSqlite);
+    machine.install();
+    let script = "mkdir -p /run/sysupdate.d /srv/trees; cd /srv/trees
+        for v in 1 2 3; do
+          btrfs -q subvolume create os_$v; mkdir os_$v/usr; btrfs -q subvolume create os_$v/usr/inner; touch os_$v/file os_$v/usr/inner/file
+          btrfs property set -ts os_$v/usr/inner ro true; btrfs property set -ts os_$v ro true
+        done
+        printf '%s\\n' '[Source]' Type=subvolume Path=/srv/none MatchPattern=os_@v '[Target]' Path=/srv/trees MatchPattern=os_@v InstancesMax=2 > /run/sysupdate.d/os.transfer
+        sysupdate --offline vacuum && ls /srv/trees | xargs && btrfs property get -ts os_2 ro";
+    machine
+        .power_on(script)
+        .exits(0)
+        .says("Removed 1 instances.\n")
+        .says("os_2 os_3\nro=true\n");
 }
 
 #[test]
