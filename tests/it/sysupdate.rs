@@ -165,6 +165,37 @@ fn a_version_is_shown_with_its_instances_and_an_unknown_one_is_not_found() {
 }
 
 #[test]
+fn the_link_of_a_disabled_transfer_goes_with_what_it_shows_to() {
+    let system = System::with(&[], &["1.0"]);
+    for (link, at) in [
+        ("current", "extra/current"),
+        ("/links/extra", "links/extra"),
+    ] {
+        let transfer = format!("{EXTRA_TRANSFER}CurrentSymlink={link}\n");
+        system.write("usr/lib/sysupdate.d/70-extra.transfer", &transfer);
+        system.write("extra/extra_5", "x");
+        system.write("other", "x");
+        system.mkdir("links");
+        let path = system.path().join(at);
+        // what shows to something else is nobody's business, and neither is what showed to nothing before
+        for elsewhere in ["/other", "/none"] {
+            symlink(elsewhere, &path).unwrap();
+            system.printed(&["vacuum"]);
+            assert_eq!(fs::read_link(&path).unwrap(), Path::new(elsewhere));
+            fs::remove_file(&path).unwrap();
+            system.write("extra/extra_5", "x");
+        }
+        symlink("/extra/extra_5", &path).unwrap();
+        let out = system.run(&["vacuum"]);
+        let told = String::from_utf8_lossy(&out.stderr);
+        assert!(out.status.success(), "{told}");
+        assert!(told.contains("Removing link '"), "{told}");
+        assert!(path.symlink_metadata().is_err(), "{at}");
+        assert!(!system.path().join("extra/extra_5").exists());
+    }
+}
+
+#[test]
 fn read_only_subvolumes_and_those_in_them_are_removed() {
     let machine = Machine::of(Variant::RoSqlite);
     machine.install();

@@ -1,7 +1,8 @@
 //! `vacuum`: removes versions that are too many, what was never finished, and what disabled transfers have.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::sys::lock::WriteLock;
-use crate::sys::out;
+use crate::sys::{beneath, out, root};
 use crate::sysupdate::spool::Spool;
 use crate::sysupdate::vacuum::{Plan, Removal, Why, Wish, plan};
 use crate::sysupdate::{Resource, Spot, directory, remove};
@@ -38,8 +39,13 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
     for removal in &found.removals {
         remove_one(session, &survey.enabled, removal)?;
     }
+    let links = survey.disabled.iter().map(|r| link(session, r));
+    let links: Vec<Link> = links.filter_map(Result::transpose).collect::<Result<_>>()?;
     for removal in &found.disabled {
         remove_one(session, &survey.disabled, removal)?;
+    }
+    for link in links {
+        link.remove_if_dangling(session)?;
     }
     for resource in survey.enabled.iter().chain(&survey.disabled) {
         remove_left_overs(session, resource, &BTreeSet::new())?;
@@ -71,6 +77,61 @@ pub(super) fn remove_one(
         bail!("{}: slots cannot be emptied yet", instance.shown);
     };
     take_away(session, resource, path).with_context(|| format!("removing {}", instance.shown))
+}
+
+/// The link of a disabled transfer to what it has installed. (Versions that links of the others show to stay.)
+struct Link {
+    dir: OwnedFd,
+    /// Below that directory.
+    path: PathBuf,
+    /// In the root.
+    inside: PathBuf,
+}
+
+/// The link that a transfer keeps, where it is there and leads somewhere.
+fn link(session: &Session, resource: &Resource<'_>) -> Result<Option<Link>> {
+    let target = &resource.transfer.target;
+    let Some((path, place)) = target.current_symlink.as_ref().zip(target.place.as_ref()) else {
+        return Ok(None);
+    };
+    let top = beneath::open_root(session.root.path())?;
+    let found = match path.is_absolute() {
+        true => Some((top, root::relative(path), root::relative(path))),
+        false => {
+            let found = session.bases.open(&session.root, place)?;
+            let above = session.root.strip(&found.path).map(Path::to_owned);
+            let with_path = found.dir.zip(above);
+            with_path.map(|(dir, above)| (dir, path.clone(), above.join(path)))
+        }
+    };
+    let link = found.map(|(dir, path, inside)| Link { dir, path, inside });
+    let is_link = |link: &Link| beneath::read_link(&link.dir, &link.path).is_ok();
+    let leads = |link: &Link| link.leads(session).unwrap_or(false);
+    Ok(link.filter(|link| is_link(link) && leads(link)))
+}
+
+impl Link {
+    /// Whether there is something where it shows to.
+    fn leads(&self, session: &Session) -> io::Result<bool> {
+        let top = beneath::open_root(session.root.path())?;
+        match beneath::resolve(top, &self.inside) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            other => other.map(|_| true),
+        }
+    }
+
+    fn remove_if_dangling(&self, session: &Session) -> Result<()> {
+        let shown = session.root.join(&self.inside);
+        let about = || format!("removing the link {}", shown.display());
+        if self.leads(session).with_context(about)? {
+            return Ok(());
+        }
+        out::say(format_args!(
+            "♻\u{fe0f} Removing link '{}', which shows to nothing now.",
+            shown.display()
+        ));
+        remove::remove(self.dir.as_fd(), &self.path, session.asked.is_synced).with_context(about)
+    }
 }
 
 /// Removes what was begun in a target by somebody who never finished it, but for the paths in `keep`, and directories whose instance
