@@ -19,7 +19,7 @@ use crate::sys::lock::WriteLock;
 use crate::sys::{Root, log, out, signal, tool};
 use crate::transaction::{
     self, BasePolicy, BootFiles, Need, Open, Published, Record, Restart, StateChange, System,
-    ask_for_restart, choose_restart,
+    choose_restart,
 };
 
 const LOG: &str = "var/log/transactional-update.log";
@@ -221,8 +221,7 @@ impl Session {
 
     /// Tells and records that a snapshot is the next system.
     fn published(&self, system: &System, lock: &WriteLock, done: Published, entry: Record<'_>) {
-        ask_for_restart(system, done.restart).unwrap_or_else(transaction::unknown_reboot);
-        system.tell_published(lock, &done, entry);
+        system.tell_published(lock, &done, entry, false);
         tell(system, &done);
         if let Some(complaint) = done.complaint {
             out::warn(format_args!(

@@ -23,9 +23,16 @@ impl System {
         self.write_note(lock, id, None);
     }
 
-    /// Tells those who wait for it that a snapshot is the next system: the history, which has `record` of it, and who reads
-    /// the old state file. Then nothing is left for recovery to tell.
-    pub fn tell_published(&self, lock: &WriteLock, done: &Published, record: Record<'_>) {
+    /// Tells those who wait for it that a snapshot is the next system: the history, which has `record` of it, who restarts the
+    /// system, unless that is on its way already (`restarts`), and who reads the old state file. Then nothing is left for recovery to
+    /// tell.
+    pub fn tell_published(
+        &self,
+        lock: &WriteLock,
+        done: &Published,
+        record: Record<'_>,
+        restarts: bool,
+    ) {
         let record = Record {
             result: "published",
             snapshot: Some(done.id.number()),
@@ -33,6 +40,9 @@ impl System {
             ..record
         };
         record.append(self).unwrap_or_else(record::gap);
+        if !restarts {
+            ask_for_restart(self, done.restart).unwrap_or_else(record::unknown_reboot);
+        }
         keep_state(self, StateChange::Published(done.id, done.restart));
         self.forget_switch(lock, done.id);
     }

@@ -101,7 +101,7 @@ impl<'s> Attempt<'_, 's> {
             command: self.command,
             ..transaction::Record::default()
         };
-        system.tell_published(lock, &published, record);
+        system.tell_published(lock, &published, record, true);
         if let Some(complaint) = published.complaint {
             out::warn(complaint);
         }
