@@ -40,8 +40,7 @@ pub use options::Options;
 pub use plugins::{PluginError, Step, before_reboot};
 pub use preflight::{Need, not_inside_another};
 pub use record::{
-    Record, Restart, ask_for_restart, choose_restart, gap, restart_asked_for, restart_is_done,
-    unknown_reboot,
+    Record, Restart, choose_restart, gap, restart_asked_for, restart_is_done, unknown_reboot,
 };
 pub use recover::recover;
 pub use sealed::{Published, Sealed};

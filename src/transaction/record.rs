@@ -101,7 +101,7 @@ impl Restart {
 ///
 /// # Errors
 /// When the mark cannot be written.
-pub fn ask_for_restart(system: &System, restart: Restart) -> Result<()> {
+pub(super) fn ask_for_restart(system: &System, restart: Restart) -> Result<()> {
     if !system.root.is_live() {
         return Ok(());
     }
