@@ -5,9 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::definition::{Definitions, Kind, Location, Transfer};
+use super::definition::{Definitions, Kind, Location, Place, Transfer};
 use super::directory::{self, Side};
 use super::instance::{Instance, Resource};
+use super::pattern::PatternList;
 use super::place::Bases;
 use super::set::Sets;
 use super::source::Manifests;
@@ -123,17 +124,8 @@ fn source(
     match &source.location {
         Location::Url(_) => Ok(manifests.instances(transfer)),
         Location::Local(place) => {
-            let found = bases.open(root, place)?;
-            let Some(dir) = found.dir else {
-                return Ok(Vec::new());
-            };
-            Ok(directory::list(
-                dir,
-                &found.path,
-                &source.patterns,
-                source.kind,
-                Side::Source,
-            )?)
+            let (patterns, kind) = (&source.patterns, source.kind);
+            listed(root, bases, place, patterns, kind, Side::Source)
         }
     }
 }
@@ -143,19 +135,26 @@ fn target(root: &Root, transfer: &Transfer, bases: &Bases) -> Result<Vec<Instanc
     match (&target.place, target.kind) {
         (None, _) | (_, Kind::Partition) => bail!("partitions cannot be read yet"),
         (Some(place), kind) => {
-            let found = bases.open(root, place)?;
-            let Some(dir) = found.dir else {
-                return Ok(Vec::new());
-            };
-            Ok(directory::list(
-                dir,
-                &found.path,
-                &target.patterns,
-                kind,
-                Side::Target,
-            )?)
+            let patterns = &target.patterns;
+            listed(root, bases, place, patterns, kind, Side::Target)
         }
     }
+}
+
+/// The instances in a directory; none when it is missing.
+fn listed(
+    root: &Root,
+    bases: &Bases,
+    place: &Place,
+    patterns: &PatternList,
+    kind: Kind,
+    side: Side,
+) -> Result<Vec<Instance>> {
+    let found = bases.open(root, place)?;
+    let Some(dir) = found.dir else {
+        return Ok(Vec::new());
+    };
+    Ok(directory::list(dir, &found.path, patterns, kind, side)?)
 }
 
 #[cfg(test)]
