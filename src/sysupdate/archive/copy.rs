@@ -11,7 +11,7 @@ use nix::fcntl::{AtFlags, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mknodat};
 use nix::unistd::{linkat, symlinkat};
 
-use super::{Looks, MOST, Tree, create, give, make_dir, sorted_names};
+use super::{Looks, MOST, Tree, create, make_dir, sorted_names};
 use crate::sys::fs::share;
 use crate::sys::{beneath, xattr};
 use crate::sysupdate::cancel::Cancel;
@@ -94,7 +94,7 @@ impl Run<'_> {
             SFlag::S_IFSOCK => return Ok(false),
             kind => mknodat(&parent, name, kind, Mode::S_IRUSR, stat.st_rdev)?,
         }
-        give(
+        self.tree.give(
             &parent,
             name,
             kind == SFlag::S_IFLNK,

@@ -10,6 +10,7 @@ mod tar;
 #[cfg(test)]
 mod tests;
 
+use std::cell::Cell;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead};
@@ -28,7 +29,7 @@ use self::tar::{Kind, Member, Members};
 use super::pipeline::Sink;
 use super::sparse::SparseFile;
 use crate::sys::root::descriptor_path;
-use crate::sys::{beneath, xattr};
+use crate::sys::{beneath, out, xattr};
 
 /// Of directories that no member stands for.
 const DIR_MODE: u32 = 0o755;
@@ -39,6 +40,8 @@ const MOST: usize = 4_000_000;
 #[derive(Debug)]
 pub struct Tree {
     dir: OwnedFd,
+    /// Whether it was told that an attribute is missing: once is enough for all of them.
+    is_told: Cell<bool>,
 }
 
 /// What an object is to be, besides its content.
@@ -56,7 +59,10 @@ impl Tree {
     /// `dir` is empty, or holds what is not wanted any more, and nobody else can enter it.
     #[must_use]
     pub fn new(dir: OwnedFd) -> Tree {
-        Tree { dir }
+        Tree {
+            dir,
+            is_told: Cell::new(false),
+        }
     }
 
     /// Its directory.
@@ -102,7 +108,8 @@ impl Tree {
             self.make(&parent, name, &member, &mut members)
                 .map_err(why)?;
             if member.kind != Kind::HardLink {
-                give(&parent, name, member.kind == Kind::Symlink, &looks(&member)).map_err(why)?;
+                self.give(&parent, name, member.kind == Kind::Symlink, &looks(&member))
+                    .map_err(why)?;
             }
         }
         self.finish(dirs)
@@ -121,7 +128,7 @@ impl Tree {
                 Some(name) => (self.parent(&path)?, name),
                 None => (beneath::reopen(&self.dir)?, OsStr::new(".")),
             };
-            give(&parent, name, false, &looks)?;
+            self.give(&parent, name, false, &looks)?;
         }
         Ok(())
     }
@@ -260,56 +267,63 @@ fn looks(member: &Member) -> Looks {
     }
 }
 
-/// Gives an object that was just made its owner, attributes, mode and time, in the order in which none takes away another.
-fn give(parent: &OwnedFd, name: &OsStr, is_link: bool, looks: &Looks) -> io::Result<()> {
-    // others may not give anything away
-    if Uid::effective().is_root() {
-        let (uid, gid) = (Uid::from_raw(looks.uid), Gid::from_raw(looks.gid));
-        fchownat(
+impl Tree {
+    /// Gives an object that was just made its owner, attributes, mode and time, in the order in which none takes away another.
+    fn give(&self, parent: &OwnedFd, name: &OsStr, is_link: bool, looks: &Looks) -> io::Result<()> {
+        // others may not give anything away
+        if Uid::effective().is_root() {
+            let (uid, gid) = (Uid::from_raw(looks.uid), Gid::from_raw(looks.gid));
+            fchownat(
+                parent,
+                name,
+                Some(uid),
+                Some(gid),
+                AtFlags::AT_SYMLINK_NOFOLLOW,
+            )?;
+        }
+        let object = beneath::open_entry(parent, name.as_ref())?;
+        let is_acl = |name: &CString| name.to_bytes().starts_with(b"system.posix_acl_");
+        let (acls, others): (Vec<_>, Vec<_>) =
+            looks.xattrs.iter().partition(|(name, _)| is_acl(name));
+        for (name, value) in others {
+            self.set_xattr(&object, name, value)?;
+        }
+        if !is_link {
+            let mode = Permissions::from_mode(looks.mode & 0o7777);
+            fs::set_permissions(descriptor_path(object.as_fd()), mode)?;
+            for (name, value) in acls {
+                self.set_xattr(&object, name, value)?;
+            }
+        }
+        let (seconds, nanos) = looks.modified;
+        let time = TimeSpec::new(seconds, nanos.into());
+        Ok(utimensat(
             parent,
             name,
-            Some(uid),
-            Some(gid),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
-        )?;
+            &time,
+            &time,
+            UtimensatFlags::NoFollowSymlink,
+        )?)
     }
-    let object = beneath::open_entry(parent, name.as_ref())?;
-    let is_acl = |name: &CString| name.to_bytes().starts_with(b"system.posix_acl_");
-    let (acls, others): (Vec<_>, Vec<_>) = looks.xattrs.iter().partition(|(name, _)| is_acl(name));
-    for (name, value) in others {
-        set_xattr(&object, name, value)?;
-    }
-    if !is_link {
-        let mode = Permissions::from_mode(looks.mode & 0o7777);
-        fs::set_permissions(descriptor_path(object.as_fd()), mode)?;
-        for (name, value) in acls {
-            set_xattr(&object, name, value)?;
-        }
-    }
-    let (seconds, nanos) = looks.modified;
-    let time = TimeSpec::new(seconds, nanos.into());
-    Ok(utimensat(
-        parent,
-        name,
-        &time,
-        &time,
-        UtimensatFlags::NoFollowSymlink,
-    )?)
-}
 
-/// Where there are none, or this one may not be set here, the file is there without it.
-fn set_xattr(object: &OwnedFd, name: &CString, value: &[u8]) -> io::Result<()> {
-    match xattr::set(object, name, value) {
-        Err(e)
-            if matches!(
-                e.kind(),
-                io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
-            ) =>
-        {
-            tracing::warn!("the attribute {name:?} cannot be set: {e}");
-            Ok(())
+    /// Where there are none, or this one may not be set here, the file is there without it.
+    fn set_xattr(&self, object: &OwnedFd, name: &CString, value: &[u8]) -> io::Result<()> {
+        match xattr::set(object, name, value) {
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                if !self.is_told.replace(true) {
+                    out::warn(format_args!(
+                        "the attribute {name:?}, and maybe others, cannot be set: {e}"
+                    ));
+                }
+                Ok(())
+            }
+            other => other,
         }
-        other => other,
     }
 }
 

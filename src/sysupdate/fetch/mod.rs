@@ -18,6 +18,7 @@ use self::request::{Ask, Body, Reply};
 pub use self::stream::{Facts, Receive};
 pub use self::url::{BadUrl, Scheme, Url};
 use super::cancel::Cancel;
+use crate::sys::out;
 
 /// Most bytes of a manifest.
 pub const MANIFEST_LIMIT: u64 = 32 << 20;
@@ -256,7 +257,10 @@ impl Client {
         for delay in delays {
             match one(self) {
                 Err(e) if e.is_passing() => {
-                    tracing::warn!("{e}; trying again in {} seconds", delay.as_secs_f32());
+                    out::warn(format_args!(
+                        "{e}; trying again in {} seconds",
+                        delay.as_secs_f32()
+                    ));
                     self.cancel.sleep(delay).map_err(Error::Ended)?;
                 }
                 other => return other,

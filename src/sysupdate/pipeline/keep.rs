@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
 use super::{Job, Keep, Sha256, Sink, Source};
+use crate::sys::out;
 use crate::sysupdate::decompress::{self, Format};
 use crate::sysupdate::fetch::{Facts, Url};
 use crate::sysupdate::spool::{Record, Spool};
@@ -13,7 +14,9 @@ pub(super) fn drop_kept(spool: Option<(&Spool, Sha256)>) {
     if let Some((spool, digest)) = spool
         && let Err(e) = spool.remove(&digest)
     {
-        tracing::warn!("what was kept of a payload cannot be removed: {e}");
+        out::warn(format_args!(
+            "what was kept of a payload cannot be removed: {e}"
+        ));
     }
 }
 
@@ -184,7 +187,9 @@ impl<'a> Keeping<'a> {
 
     /// No room, or something else: no resume for this payload, never an error.
     fn give_up(&mut self, e: &io::Error) {
-        tracing::warn!("a payload cannot be kept to go on with later: {e}");
+        out::warn(format_args!(
+            "a payload cannot be kept to go on with later: {e}"
+        ));
         self.state = KeepingState::Nowhere;
         drop_kept(self.spool);
     }

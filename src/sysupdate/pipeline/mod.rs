@@ -23,6 +23,7 @@ use super::cancel::Cancel;
 use super::decompress::{self, Format};
 use super::fetch::{self, Client, Facts, Receive, Url};
 use super::spool::Spool;
+use crate::sys::out;
 
 /// A SHA-256 digest; shown in lower-case hexadecimal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,7 +224,9 @@ pub fn take<S: Sink>(mut job: Job<'_>, mut sink: S) -> Result<Verified<S>, Error
     let (result, resumed) = once(&mut job, &mut sink);
     let result = match result {
         Err(e @ (Error::Digest { .. } | Error::Damaged(_))) if resumed => {
-            tracing::warn!("{e} What was kept of an earlier run is dropped.");
+            out::warn(format_args!(
+                "{e} What was kept of an earlier run is dropped."
+            ));
             drop_kept(spool);
             sink.has(0);
             once(&mut job, &mut sink).0
