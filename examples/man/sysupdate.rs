@@ -344,7 +344,7 @@ const SOURCE: &[(&str, &str)] = &[
 const TARGET: &[(&str, &str)] = &[
     (
         "Type=",
-        "regular-file, partition, directory or subvolume. Without it, it follows from the source and the path.",
+        "regular-file, partition, directory or subvolume (of btrfs; elsewhere a directory). Without it, it follows from the source and the path.",
     ),
     (
         "Path=, PathRelativeTo=",

@@ -15,19 +15,7 @@ use crate::sys::{attr, beneath, failpoint, subvolume};
 /// # Errors
 /// When something cannot be removed, or something is mounted there; what was removed before stays removed.
 pub fn remove(target: BorrowedFd<'_>, path: &Path, is_synced: bool) -> io::Result<()> {
-    match beneath::open_entry(target, path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        // it goes, so that the flags are not put back
-        Ok(entry) => attr::lift(entry.as_fd()).map(drop)?,
-        Err(e) => return Err(e),
-    }
-    match beneath::remove_all(target, path) {
-        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            subvolume::make_all_writable(target, path)?;
-            beneath::remove_all(target, path)?;
-        }
-        other => other?,
-    }
+    whole(target, path)?;
     failpoint::hit("sysupdate-instance-removed")?;
     let mut above = path.parent();
     while let Some(dir) = above {
@@ -42,6 +30,26 @@ pub fn remove(target: BorrowedFd<'_>, path: &Path, is_synced: bool) -> io::Resul
         above = dir.parent();
     }
     Ok(())
+}
+
+/// Removes `path` below `dir` with all that is in it, whatever keeps even root from changing it. Missing already is fine.
+///
+/// # Errors
+/// As [`remove`].
+pub(super) fn whole(dir: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    match beneath::open_entry(dir, path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        // it goes, so that the flags are not put back
+        Ok(entry) => attr::lift(entry.as_fd()).map(drop)?,
+        Err(e) => return Err(e),
+    }
+    match beneath::remove_all(dir, path) {
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            subvolume::make_all_writable(dir, path)?;
+            beneath::remove_all(dir, path)
+        }
+        other => other,
+    }
 }
 
 fn sync(target: BorrowedFd<'_>, dir: &Path) -> io::Result<()> {

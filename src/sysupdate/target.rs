@@ -20,8 +20,9 @@ use nix::unistd::{UnlinkatFlags, symlinkat, syncfs, unlinkat};
 use super::archive::Tree;
 use super::directory::{PARTIAL, PENDING};
 use super::pipeline::Verified;
+use super::remove;
 use super::sparse::SparseFile;
-use crate::sys::{Doing, Failure, attr, beneath, failpoint as point, xattr};
+use crate::sys::{Doing, Failure, attr, beneath, failpoint as point, out, subvolume, xattr};
 
 /// Before the name of what is in the way of a directory that is installed; removed with other left-overs.
 const REPLACED: &str = ".#sysupdate.";
@@ -35,8 +36,10 @@ pub struct Attributes {
     pub mode: Option<u32>,
     /// Time of the last change of a file.
     pub modified: Option<SystemTime>,
-    /// Nobody may write: of a file no permission to, a directory is immutable once it is installed.
+    /// Nobody may write: of a file no permission to, a directory is immutable once it is installed, and a subvolume read-only.
     pub read_only: bool,
+    /// A tree is a subvolume where the file system has such.
+    pub is_subvolume: bool,
     /// Where it is from, without secrets; kept as `user.source_url`.
     pub url: Option<String>,
     /// What its server called this version; kept as `user.source_etag`.
@@ -134,17 +137,20 @@ impl Place {
         Ok(SparseFile::new(file))
     }
 
-    /// The directory that a tree is put into; one that an earlier run left is removed.
+    /// The directory that a tree is put into, a subvolume where that is wanted and possible; one that an earlier run left is removed.
     ///
     /// # Errors
-    /// The error of mkdirat(2), or of removing.
-    pub fn partial_dir(&self) -> Result<Tree, Failure> {
+    /// The error of mkdirat(2), of making a subvolume, or of removing.
+    pub fn partial_dir(&self, is_subvolume: bool) -> Result<Tree, Failure> {
         let doing = || self.doing("making the unfinished");
         let name = self.named(PARTIAL);
         self.discard_at(&name).doing(doing)?;
-        // nobody enters it before it is complete
-        mkdirat(&self.dir, name.as_os_str(), Mode::S_IRWXU).doing(doing)?;
+        if !(is_subvolume && subvolume::create(&self.dir, &name).doing(doing)?) {
+            mkdirat(&self.dir, name.as_os_str(), Mode::S_IRWXU).doing(doing)?;
+        }
         let dir = beneath::enter(&self.dir, &name).doing(doing)?;
+        // nobody enters it before it is complete
+        nix::sys::stat::fchmod(&dir, Mode::S_IRWXU).doing(doing)?;
         self.sync_dir().doing(doing)?;
         point::hit("sysupdate-partial").doing(doing)?;
         Ok(Tree::new(dir))
@@ -235,8 +241,7 @@ impl Place {
     }
 
     fn discard_at(&self, name: &OsStr) -> io::Result<()> {
-        self.lift(name)?;
-        beneath::remove_all(&self.dir, name.as_ref())
+        remove::whole(self.dir.as_fd(), name.as_ref())
     }
 
     /// An immutable directory can neither be removed nor get another name.
@@ -285,7 +290,7 @@ impl Pending {
         }
         point::hit("sysupdate-installed").doing(doing)?;
         if attributes.read_only {
-            place.make_immutable();
+            place.lock(attributes.is_subvolume);
         }
         Ok(())
     }
@@ -300,16 +305,25 @@ fn in_the_way(e: &io::Error) -> bool {
 }
 
 impl Place {
-    /// Of a directory. A file system that has no such thing is only told.
-    fn make_immutable(&self) {
+    /// Keeps a tree from being changed. A file system that cannot do that is only told.
+    fn lock(&self, is_subvolume: bool) {
         let set = || {
             let dir = beneath::enter(&self.dir, &self.name)?;
-            attr::make_immutable(dir.as_fd())
+            if !is_subvolume {
+                return attr::make_immutable(dir.as_fd());
+            }
+            match subvolume::make_read_only(&dir)? {
+                true => Ok(()),
+                false => Err(io::Error::other("it is no subvolume")),
+            }
         };
         let is_dir = beneath::stat_at(&self.dir, &self.name)
             .is_ok_and(|stat| beneath::kind(&stat) == SFlag::S_IFDIR);
         if is_dir && let Err(e) = set() {
-            tracing::warn!("{} cannot be made immutable: {e}", self.shown.display());
+            out::warn(format_args!(
+                "{} cannot be made read-only: {e}",
+                self.shown.display()
+            ));
         }
     }
 }

@@ -214,6 +214,32 @@ fn read_only_subvolumes_and_those_in_them_are_removed() {
 }
 
 #[test]
+fn trees_become_subvolumes_that_are_read_only_once_they_are_installed() {
+    let machine = Machine::of(Variant::RoSqlite);
+    machine.install();
+    let script = "mkdir -p /run/sysupdate.d /srv/from/os_1/usr /srv/trees /run/trees /srv/tars; cd /srv
+        echo one > from/os_1/usr/file; cp -a from/os_1 from/os_2; cp -a from/os_1 from/os_3; tar -C from/os_1 -cf tars/img_1.tar usr
+        transfer() { printf '%s\n' '[Source]' Type=$2 Path=$3 MatchPattern=$4 '[Target]' Type=subvolume Path=$5 MatchPattern=${4%.tar} ReadOnly=yes InstancesMax=2 \
+          > /run/sysupdate.d/$1.transfer; }
+        transfer 10-dir directory /srv/from os_@v /srv/trees; transfer 20-tar tar /srv/tars img_@v.tar /srv/trees
+        transfer 30-elsewhere directory /srv/from os_@v /run/trees
+        sysupdate update 1
+        cat trees/os_1/usr/file trees/img_1/usr/file; stat -c '%i %a' trees/os_1 trees/img_1 | xargs
+        btrfs property get trees/os_1 ro; btrfs property get trees/img_1 ro; touch trees/os_1/new; touch run/trees/os_1/new && echo writable
+        rm /run/sysupdate.d/20-tar.transfer; ls -A trees | xargs
+        btrfs property set -ts trees/os_1 ro false; mv trees/os_1 trees/.sysupdate.partial.os_2; btrfs property set -ts trees/.sysupdate.partial.os_2 ro true
+        sysupdate update 2 && sysupdate update 3; ls -A trees | xargs; stat -c %i trees/os_3; btrfs property get trees/os_3 ro";
+    machine
+        .power_on(&script.replace("touch run/", "touch /run/"))
+        .exits(0)
+        .says("one\none\n256 755 256 755\nro=true\nro=true\n")
+        .says("Read-only file system")
+        .says("/run/trees/os_1 cannot be made read-only: it is no subvolume")
+        .says("writable\nimg_1 os_1\n")
+        .says("img_1 os_2 os_3\n256\nro=true\n");
+}
+
+#[test]
 fn texts_that_scripts_look_for_begin_their_line() {
     let system = System::with(&[], &["1.0"]);
     let told = |out: Output| String::from_utf8(out.stderr).unwrap();

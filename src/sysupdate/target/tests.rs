@@ -60,7 +60,7 @@ impl Target {
         fs::create_dir_all(&from).unwrap();
         fs::write(from.join("f"), content).unwrap();
         let from = beneath::open_root(&from).unwrap();
-        pipeline::copied(&from, place.partial_dir().unwrap(), &Cancel::default()).unwrap()
+        pipeline::copied(&from, place.partial_dir(false).unwrap(), &Cancel::default()).unwrap()
     }
 }
 
@@ -88,6 +88,7 @@ fn a_file_is_partial_then_pending_then_installed_under_one_name_at_a_time() {
         mode: Some(0o640),
         modified: Some(UNIX_EPOCH + Duration::from_secs(1_234_567_890)),
         read_only: true,
+        is_subvolume: false,
         url: Some("http://host/os_1.raw".into()),
         etag: Some("\"one\"".into()),
     };

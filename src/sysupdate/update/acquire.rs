@@ -10,10 +10,9 @@ use anyhow::{Context, Error, Result, anyhow};
 use super::Site;
 use super::plan::{Item, Plan};
 use crate::sys::{beneath, failpoint, signal};
-use crate::sysupdate::definition::{Kind, Location};
+use crate::sysupdate::definition::{Kind, Location, Transfer};
 use crate::sysupdate::fetch::{Client, Facts, Url};
 use crate::sysupdate::instance::{Instance, Resource, Spot};
-use crate::sysupdate::pattern::Metadata;
 use crate::sysupdate::pipeline::{self, Job, Keep, Sha256, Sink, Source, Verified};
 use crate::sysupdate::target::{Attributes, Place};
 
@@ -98,19 +97,20 @@ fn one(
         progress: &progress,
         partial: place.partial_path().display().to_string(),
     };
+    let is_subvolume = resource.transfer.target.kind == Kind::Subvolume;
     match instance.kind {
         Kind::Directory | Kind::Subvolume => {
             let from = payload.local_dir()?;
-            let tree = place.partial_dir()?;
+            let tree = place.partial_dir(is_subvolume)?;
             let copied = pipeline::copied(&from, tree, site.cancel);
             let verified = payload.judge(&place, copied)?;
-            pending(item, instance, verified, |v, attributes| {
+            pending(&payload, item, verified, |v, attributes| {
                 place.tree_pending(v, attributes)
             })
         }
         Kind::UrlTar | Kind::Tar => {
-            let verified = payload.take(&place, false, || Ok(place.partial_dir()?))?;
-            pending(item, instance, verified, |v, attributes| {
+            let verified = payload.take(&place, false, || Ok(place.partial_dir(is_subvolume)?))?;
+            pending(&payload, item, verified, |v, attributes| {
                 place.tree_pending(v, attributes)
             })
         }
@@ -126,7 +126,7 @@ fn one(
                     ));
                 }
             }
-            pending(item, instance, verified, |v, attributes| {
+            pending(&payload, item, verified, |v, attributes| {
                 place.file_pending(v, attributes)
             })
         }
@@ -135,22 +135,23 @@ fn one(
 
 /// The last part: from complete to pending.
 fn pending<S, P>(
+    payload: &Payload<'_>,
     item: &Item,
-    instance: &Instance,
     verified: Verified<S>,
     mark: impl FnOnce(Verified<S>, &Attributes) -> Result<P, crate::sys::Failure>,
 ) -> Result<()> {
     failpoint::hit("sysupdate-verified")?;
     let attributes = Attributes {
-        url: verified.facts().map(|_| instance.shown.clone()),
-        ..attributes(&item.metadata, verified.facts())
+        url: verified.facts().map(|_| payload.instance.shown.clone()),
+        ..attributes(payload.resource.transfer, item, verified.facts())
     };
     mark(verified, &attributes).map(drop)?;
     Ok(())
 }
 
 /// What an instance gets when it is complete.
-pub(super) fn attributes(metadata: &Metadata, facts: Option<&Facts>) -> Attributes {
+pub(super) fn attributes(transfer: &Transfer, item: &Item, facts: Option<&Facts>) -> Attributes {
+    let metadata = &item.metadata;
     let told = facts
         .and_then(Facts::modified)
         .and_then(|s| u64::try_from(s).ok());
@@ -160,6 +161,7 @@ pub(super) fn attributes(metadata: &Metadata, facts: Option<&Facts>) -> Attribut
         mode: metadata.mode,
         modified: modified.and_then(|since| UNIX_EPOCH.checked_add(since)),
         read_only: metadata.read_only == Some(true),
+        is_subvolume: transfer.target.kind == Kind::Subvolume,
         url: None,
         etag: facts.and_then(|facts| facts.etag.clone()),
     }

@@ -39,7 +39,7 @@ fn one(site: &Site<'_>, transfer: &Transfer, item: &Item, told: &dyn Fn(&Path)) 
             .found_pending()
             .ok()
             .with_context(|| format!("{} is not pending any more", item.name.display()))?;
-        pending.install(&attributes(&item.metadata, None))?;
+        pending.install(&attributes(transfer, item, None))?;
         told(&found.path.join(&item.name));
     }
     link(site, transfer, &item.name)
