@@ -109,7 +109,8 @@ const COMMANDS: &[(&str, &str)] = &[
     (
         "update [VERSION]",
         "Installs what check-new prints, or this version: makes room, fetches what is missing of it, and gives it its names when all of it is \
-         complete. With --offline it installs what was acquired, and asks no source.",
+         complete. With --offline it installs what was acquired, and asks no source. With --reboot it reboots as the command reboot does, when \
+         the version is newer than IMAGE_VERSION of the running system, or is that one and was incomplete.",
     ),
     (
         "acquire [VERSION]",

@@ -140,6 +140,37 @@ fn a_newer_image_is_rebooted_into_unless_somebody_inhibits_it_or_it_is_no_newer(
 }
 
 #[test]
+fn an_update_of_images_reboots_when_that_makes_a_difference_and_only_then() {
+    let machine = imaged("1.0");
+    machine.prepare(
+        "sed s,/srv/images,/srv/more, /etc/sysupdate.d/os.transfer > /etc/sysupdate.d/other.transfer
+         mkdir /srv/source; touch /srv/source/os_{0.9,1.0,1.1}.raw",
+    );
+    let ran = machine
+        .power_on("mount --bind /dev/null /etc/os-release; sysupdate update --reboot; echo unknown $?; ls /srv/images | xargs; umount /etc/os-release
+            sysupdate update --reboot --dry-run; echo shown $?
+            systemd-inhibit --what=shutdown --mode=block --why=busy sysupdate update --reboot; echo newer $?
+            sysupdate update --reboot; echo nothing $?; sysupdate update 0.9 --reboot; echo older $?; sysupdate update 1.0 --reboot; sleep 60")
+        .exits(REBOOT);
+    for text in [
+        "/etc/os-release lacks IMAGE_VERSION= field.",
+        "\nunknown 1\nos_1.0.raw\n",
+        "\nshown 0\n",
+        "Version '1.1' is newer than booted version '1.0'.",
+        "The system is not rebooted",
+        "\nnewer 1\n",
+        "No update needed.\nnothing 0\n",
+        "Version '0.9' is not newer than booted version '1.0': no reboot.\nolder 0\n",
+        "Booted version '1.0' was repaired.",
+    ] {
+        assert!(
+            format!("{}{}", ran.stdout, ran.stderr).contains(text),
+            "{text}: {ran}"
+        );
+    }
+}
+
+#[test]
 fn an_update_that_is_stopped_or_overtaken_by_a_reboot_leaves_the_old_system() {
     let machine = machine(Variant::RoSqlite);
     machine.prepare("systemctl disable transactional-update.timer");

@@ -60,6 +60,9 @@ pub struct Sysupdate {
     /// Whether what changes is written to disk before the command ends (default: yes); no is for tests only
     #[arg(long, value_name = "BOOL")]
     pub sync: Option<String>,
+    /// After update: reboot, when the new version is newer than the one that runs, or is that one and was repaired
+    #[arg(long)]
+    pub reboot: bool,
     /// Show what update or acquire would do, and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -179,6 +182,8 @@ pub(super) struct Asked {
     pub(super) is_synced: bool,
     /// Whether manifests need a signature, when that was said.
     pub(super) is_verified: Option<bool>,
+    /// Whether a reboot follows, where one makes a difference.
+    pub(super) has_reboot: bool,
     pub(super) is_dry_run: bool,
     /// Transfers at a time, when that was said.
     pub(super) jobs: Option<usize>,
@@ -221,12 +226,13 @@ impl Sysupdate {
         if self.dry_run && !matches!(verb, Verb::Update(_) | Verb::Acquire(_)) {
             return Err("The --dry-run switch may only be used with update and acquire.".into());
         }
-        let is_bound = (
-            self.definitions.is_some(),
-            component.is_some(),
-            self.root.is_some(),
-        );
-        if let Some(clash) = clash(&verb, is_bound, instances_max) {
+        let given = Given {
+            definitions: self.definitions.is_some(),
+            component: component.is_some() || self.component_all || self.component_suggested,
+            root: self.root.is_some(),
+            reboot: self.reboot,
+        };
+        if let Some(clash) = clash(&verb, given, instances_max) {
             return Err(clash.into());
         }
         let absolute = |path: PathBuf| {
@@ -248,6 +254,7 @@ impl Sysupdate {
             transfer_source: self.transfer_source.map(absolute).transpose()?,
             is_synced,
             is_verified,
+            has_reboot: self.reboot,
             is_dry_run: self.dry_run,
             jobs,
             progress,
@@ -264,32 +271,46 @@ fn switch(name: &str, text: Option<&str>) -> Result<Option<bool>, String> {
         .transpose()
 }
 
-/// What does not go together: a command, with whether --definitions, --component and --root are given, and a limit.
-fn clash(
-    verb: &Verb,
-    (has_definitions, has_component, has_root): (bool, bool, bool),
-    instances_max: Option<u64>,
-) -> Option<&'static str> {
+/// Which options are given, of those that do not go with all others.
+#[derive(Debug, Clone, Copy)]
+struct Given {
+    definitions: bool,
+    /// One of those that choose components.
+    component: bool,
+    root: bool,
+    reboot: bool,
+}
+
+/// What does not go together: a command with options, and a limit.
+fn clash(verb: &Verb, given: Given, instances_max: Option<u64>) -> Option<&'static str> {
     match verb {
-        _ if has_definitions && has_component => Some(
+        _ if given.reboot && given.root => {
+            Some("The --reboot switch may not be combined with --root= or --image=.")
+        }
+        _ if given.reboot && given.component => Some(
+            "The --reboot switch may not be combined with --component=, --component-all or --component-suggested.",
+        ),
+        _ if given.definitions && given.component => Some(
             "The --definitions= and --component=/--component-all/--component-suggested switches may not be combined.",
         ),
-        _ if has_definitions && has_root => {
-            Some("The --definitions= and --root=/--image= switches may not be combined.")
+        _ if given.definitions && given.root => {
+            Some("The --definitions= switch may not be combined with --root= or --image=.")
         }
-        Verb::Components if has_definitions => {
-            Some("The --definitions= switch may not be combined with 'components'.")
-        }
-        Verb::Switch(..) if has_definitions => Some(
-            "The --definitions= switch may not be combined with commands that enable or disable.",
-        ),
-        Verb::Pending if has_root || has_component => Some(
-            "The --root=, --image= and --component= switches may not be combined with 'pending'.",
-        ),
         Verb::Update(_) | Verb::Acquire(_) if instances_max.is_some_and(|n| n < 2) => {
             Some("The --instances-max= argument must be >= 2 while updating")
         }
-        Verb::Reboot if has_root || has_component => Some(
+        Verb::Update(_) => None,
+        _ if given.reboot => Some("The --reboot switch may only be used with update."),
+        Verb::Components if given.definitions => {
+            Some("The --definitions= switch may not be combined with 'components'.")
+        }
+        Verb::Switch(..) if given.definitions => Some(
+            "The --definitions= switch may not be combined with commands that enable or disable.",
+        ),
+        Verb::Pending if given.root || given.component => Some(
+            "The --root=, --image= and --component= switches may not be combined with 'pending'.",
+        ),
+        Verb::Reboot if given.root || given.component => Some(
             "The --root=, --image= and --component= switches may not be combined with 'reboot'.",
         ),
         Verb::Vacuum if instances_max == Some(0) => {
@@ -385,7 +406,27 @@ mod tests {
             ),
             (
                 "--definitions=/d --root=/ list",
-                "The --definitions= and --root=/--image= switches may not be combined.",
+                "The --definitions= switch may not be combined with --root= or --image=.",
+            ),
+            (
+                "--root=/ --reboot update",
+                "The --reboot switch may not be combined with --root= or --image=.",
+            ),
+            (
+                "--reboot -C x update",
+                "The --reboot switch may not be combined with --component=, --component-all or --component-suggested.",
+            ),
+            (
+                "enable-component -S --reboot",
+                "The --reboot switch may not be combined with --component=, --component-all or --component-suggested.",
+            ),
+            (
+                "--reboot acquire",
+                "The --reboot switch may only be used with update.",
+            ),
+            (
+                "-m 1 update",
+                "The --instances-max= argument must be >= 2 while updating",
             ),
             (
                 "-m 0 vacuum",

@@ -227,12 +227,7 @@ impl Session {
         let Some(newest) = survey.sets.newest_complete().map(|set| &set.version) else {
             bail!("Couldn't find any suitable installed versions.");
         };
-        let Some(booted) = self.booted()? else {
-            bail!(
-                "{} lacks IMAGE_VERSION= field.",
-                root::inside(OS_RELEASE.as_ref()).display()
-            );
-        };
+        let booted = self.known_booted()?;
         let (is_newer, text) = verdict(newest, &booted);
         out::say(text);
         Ok(is_newer)
@@ -241,7 +236,6 @@ impl Session {
     /// Reboots when what is installed as a whole is newer than what runs.
     fn reboot(&self) -> Result<ExitCode> {
         if self.is_pending()? {
-            out::say("Rebooting…");
             reboot()?;
         }
         Ok(ExitCode::SUCCESS)
@@ -257,6 +251,13 @@ impl Session {
             Version::new(text).with_context(|| format!("IMAGE_VERSION={text} is no version"))
         });
         version.transpose()
+    }
+
+    /// The same, where nothing can be said without it.
+    fn known_booted(&self) -> Result<Version> {
+        let file = root::inside(OS_RELEASE.as_ref());
+        self.booted()?
+            .with_context(|| format!("{} lacks IMAGE_VERSION= field.", file.display()))
     }
 
     fn features(&self) -> Result<ExitCode> {
@@ -320,6 +321,7 @@ impl Session {
 /// # Errors
 /// When it is inhibited, or nobody can be asked.
 fn reboot() -> Result<()> {
+    out::say("Rebooting…");
     const LIMIT: Duration = Duration::from_secs(60);
     /// Inhibitors count for root as well (`SD_LOGIND_ROOT_CHECK_INHIBITORS`).
     const INHIBITORS_COUNT: &str = "1";

@@ -1,6 +1,7 @@
 //! `update` and `acquire`: one version from its sources to its names.
 
 use std::cell::Cell;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::sysupdate::source::Manifests;
 use crate::sysupdate::spool::{self, Spool};
 use crate::sysupdate::update::{self, Choice, Chosen, Plan, Progress, Site, Step, unfinished};
 use crate::sysupdate::vacuum::Wish;
-use crate::sysupdate::{Resource, Spot, Survey, remove};
+use crate::sysupdate::{Resource, Spot, Survey, Version, remove};
 
 use super::Session;
 use super::args::ProgressForm;
@@ -46,6 +47,10 @@ pub(super) fn go(
             bail!("Component is disabled.");
         }
     }
+    let booted = match session.asked.has_reboot {
+        true => Some(session.known_booted()?),
+        false => None,
+    };
     let _lock = match session.asked.is_dry_run {
         true => None,
         false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
@@ -100,7 +105,13 @@ pub(super) fn go(
             "Selected update '{}' is already acquired and pending installation.",
             set.version
         )),
-        Choice::Update(chosen) => run.update(chosen, until_pending),
+        Choice::Update(chosen) => {
+            let code = run.update(chosen, until_pending)?;
+            if let Some(booted) = booted.filter(|_| !session.asked.is_dry_run) {
+                reboot_after(&chosen, &booted)?;
+            }
+            Ok(code)
+        }
     }
 }
 
@@ -410,6 +421,26 @@ fn tell_choice(chosen: &Chosen<'_>) {
         ));
     }
     out::say(format_args!("Selected update '{version}' for install."));
+}
+
+/// Reboots after an update, when that makes a difference.
+fn reboot_after(installed: &Chosen<'_>, booted: &Version) -> Result<()> {
+    let version = &installed.set.version;
+    match version.cmp(booted) {
+        Ordering::Greater => out::say(format_args!(
+            "Version '{version}' is newer than booted version '{booted}'."
+        )),
+        Ordering::Equal if installed.is_repair => {
+            out::say(format_args!("Booted version '{booted}' was repaired."));
+        }
+        _ => {
+            out::say(format_args!(
+                "Version '{version}' is not newer than booted version '{booted}': no reboot."
+            ));
+            return Ok(());
+        }
+    }
+    super::reboot()
 }
 
 /// Progress as it is shown: each transfer at most once for ten percent, or in five seconds.
