@@ -12,7 +12,8 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 
 use super::fetch::Facts;
@@ -83,6 +84,24 @@ impl Spool {
     /// The error of openat(2).
     pub fn bytes(&self, digest: &Sha256) -> io::Result<File> {
         self.create(&digest.to_string(), OFlag::O_CREAT | OFlag::O_RDWR)
+    }
+
+    /// Bytes of a payload that are kept here.
+    #[must_use]
+    pub fn length(&self, digest: &Sha256) -> u64 {
+        let file = beneath::open_file(&self.dir, digest.to_string().as_ref());
+        file.and_then(|file| file.metadata())
+            .map_or(0, |there| there.len())
+    }
+
+    /// The device that it is on, and how many bytes are free there.
+    ///
+    /// # Errors
+    /// The error of fstatvfs(3).
+    pub fn room(&self) -> io::Result<(u64, u64)> {
+        let system = fstatvfs(&self.dir)?;
+        let device = fstat(&self.dir)?.st_dev;
+        Ok((device, system.blocks_available() * system.fragment_size()))
     }
 
     fn create(&self, name: &str, flags: OFlag) -> io::Result<File> {

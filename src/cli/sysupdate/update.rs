@@ -15,12 +15,13 @@ use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, notify, out, signal};
 use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions};
-use crate::sysupdate::directory::PARTIAL;
 use crate::sysupdate::fetch::Policy;
 use crate::sysupdate::set::UpdateSet;
 use crate::sysupdate::source::Manifests;
 use crate::sysupdate::spool::{self, Spool};
-use crate::sysupdate::update::{self, Choice, Chosen, Plan, Progress, Site, Step, unfinished};
+use crate::sysupdate::update::{
+    self, Choice, Chosen, Plan, Progress, Prospect, Site, Step, unfinished,
+};
 use crate::sysupdate::vacuum::Wish;
 use crate::sysupdate::{Resource, Spot, Survey, Version, remove};
 
@@ -190,19 +191,19 @@ impl Run<'_> {
         }
         let plan = self.plan(set)?;
         failpoint::hit("sysupdate-named")?;
-        let (sizes, problems) = update::check(&self.site, &self.survey.enabled, &plan)?;
+        let (prospects, problems) = update::check(&self.site, &self.survey.enabled, &plan)?;
         if !problems.is_empty() {
             problems.iter().for_each(out::error);
             bail!("Update '{version}' cannot be installed; nothing has changed.");
         }
         if self.session.asked.is_dry_run {
-            self.show_plan(&plan, &sizes)?;
+            self.show_plan(&plan, &prospects)?;
             return Ok(ExitCode::SUCCESS);
         }
         failpoint::hit("sysupdate-checked")?;
         self.make_room(&plan)?;
         failpoint::hit("sysupdate-vacuumed")?;
-        self.acquire(&plan)?;
+        self.acquire(&plan, &prospects)?;
         failpoint::hit("sysupdate-acquired")?;
         if until_pending {
             out::say(format_args!("✨ Successfully acquired update '{version}'."));
@@ -272,16 +273,15 @@ impl Run<'_> {
         let mut found = BTreeSet::new();
         for (item, _) in plan.acquired() {
             let target = &self.survey.enabled[item.resource].transfer.target;
-            if let (Some(place), Some(name)) = (&target.place, item.name.file_name()) {
+            if let Some(place) = &target.place {
                 let dir = self.session.bases.open(&self.session.root, place)?.path;
-                let marked = format!("{PARTIAL}{}", name.to_string_lossy());
-                found.insert(dir.join(item.name.with_file_name(marked)));
+                found.insert(dir.join(item.partial()));
             }
         }
         Ok(found)
     }
 
-    fn acquire(&self, plan: &Plan) -> Result<()> {
+    fn acquire(&self, plan: &Plan, prospects: &[Prospect]) -> Result<()> {
         let shown = Shown::new(self.session.asked.progress, plan);
         let jobs = self.session.asked.jobs.unwrap_or(JOBS);
         for (item, source) in plan.acquired() {
@@ -293,7 +293,7 @@ impl Run<'_> {
             ));
         }
         let enabled = &self.survey.enabled;
-        update::acquire(&self.site, enabled, plan, jobs, &|progress| {
+        update::acquire(&self.site, enabled, plan, prospects, jobs, &|progress| {
             shown.tell(progress)
         })
     }
@@ -327,7 +327,7 @@ impl Run<'_> {
     }
 
     /// What would be done.
-    fn show_plan(&self, plan: &Plan, sizes: &[Option<u64>]) -> Result<()> {
+    fn show_plan(&self, plan: &Plan, prospects: &[Prospect]) -> Result<()> {
         let enabled = &self.survey.enabled;
         let removed = plan.vacuum.removals.iter().map(|removal| {
             let resource = &enabled[removal.resource];
@@ -338,16 +338,19 @@ impl Run<'_> {
                 instance.shown.clone(),
             )
         });
-        let acquired = plan.acquired().zip(sizes).map(|((item, source), bytes)| {
-            let resource = &enabled[item.resource];
-            let target = self.path(resource, &item.name);
-            (
-                resource.transfer.id.clone(),
-                resource.source[source].shown.clone(),
-                target,
-                *bytes,
-            )
-        });
+        let acquired = plan
+            .acquired()
+            .zip(prospects)
+            .map(|((item, source), prospect)| {
+                let resource = &enabled[item.resource];
+                let target = self.path(resource, &item.name);
+                (
+                    resource.transfer.id.clone(),
+                    resource.source[source].shown.clone(),
+                    target,
+                    prospect.bytes,
+                )
+            });
         let installed = plan
             .items
             .iter()

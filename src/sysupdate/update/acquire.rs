@@ -9,6 +9,7 @@ use anyhow::{Context, Error, Result, anyhow};
 
 use super::Site;
 use super::plan::{Item, Plan};
+use super::prospect::Prospect;
 use crate::sys::{beneath, failpoint, signal};
 use crate::sysupdate::definition::{Kind, Location, Transfer};
 use crate::sysupdate::fetch::{Client, Facts, Url};
@@ -30,7 +31,7 @@ pub struct Progress<'p> {
 /// Told of each piece, from any thread.
 pub(super) type Report<'r> = &'r (dyn Fn(Progress<'_>) + Sync);
 
-/// Makes all that `plan` fetches pending, at most `jobs` transfers at a time.
+/// Makes all that `plan` fetches pending, at most `jobs` transfers at a time. `prospects` is what [`super::check`] found.
 ///
 /// # Errors
 /// What failed first; all others have ended then, and what they had made pending stays so.
@@ -38,20 +39,27 @@ pub fn acquire(
     site: &Site<'_>,
     enabled: &[Resource<'_>],
     plan: &Plan,
+    prospects: &[Prospect],
     jobs: usize,
     report: Report<'_>,
 ) -> Result<()> {
-    let all: Vec<(&Item, usize)> = plan.acquired().collect();
+    let all: Vec<_> = plan.acquired().zip(prospects).collect();
     let next = AtomicUsize::new(0);
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     thread::scope(|scope| {
         for _ in 0..jobs.clamp(1, all.len().max(1)) {
             scope.spawn(|| {
-                while let Some((item, source)) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some(((item, source), prospect)) =
+                    all.get(next.fetch_add(1, Ordering::Relaxed))
+                {
                     let resource = &enabled[item.resource];
                     let instance = &resource.source[*source];
                     let about = || format!("{}: {}", resource.transfer.id, instance.shown);
-                    let done = one(site, resource, item, instance, report).with_context(about);
+                    let site = Site {
+                        spool: site.spool.filter(|_| prospect.is_kept),
+                        ..*site
+                    };
+                    let done = one(&site, resource, item, instance, report).with_context(about);
                     if let Err(e) = done {
                         // whoever ends because another one failed comes after it
                         let mut failed = failed.lock().unwrap_or_else(|e| e.into_inner());

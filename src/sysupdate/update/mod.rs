@@ -9,6 +9,7 @@ mod choice;
 mod install;
 mod plan;
 mod preflight;
+mod prospect;
 pub mod unfinished;
 
 pub use acquire::{Progress, acquire};
@@ -16,6 +17,7 @@ pub use choice::{Choice, Chosen, Refused, choose};
 pub use install::{install, link};
 pub use plan::{Item, Plan, Step};
 pub use preflight::check;
+pub use prospect::Prospect;
 
 use super::cancel::Cancel;
 use super::definition::Transfer;

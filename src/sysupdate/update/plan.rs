@@ -2,6 +2,7 @@
 //!
 //! Pure: what is installed and available comes in as data.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -42,6 +43,16 @@ pub struct Item {
     pub name: PathBuf,
     /// What its instance gets.
     pub metadata: Metadata,
+}
+
+impl Item {
+    /// The name of its instance while it is written, below the directory of the target.
+    #[must_use]
+    pub fn partial(&self) -> PathBuf {
+        let mut name = OsString::from(PARTIAL);
+        name.push(self.name.file_name().unwrap_or_default());
+        self.name.with_file_name(name)
+    }
 }
 
 /// The plan.

@@ -10,11 +10,14 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
 use super::Site;
-use super::plan::Plan;
-use crate::sys::beneath;
+use super::plan::{Item, Plan};
+use super::prospect::Prospect;
+use crate::sys::out;
 use crate::sysupdate::definition::Location;
 use crate::sysupdate::fetch::Client;
-use crate::sysupdate::instance::{Instance, Resource, Spot};
+use crate::sysupdate::instance::Resource;
+use crate::sysupdate::pipeline::Sha256;
+use crate::sysupdate::spool::Spool;
 
 /// A file system that is written to.
 #[derive(Debug, Default)]
@@ -24,7 +27,10 @@ struct Room {
     needed: u64,
 }
 
-/// How many bytes, as they are served, each of [`Plan::acquired`] has, where that is known; and everything that is wrong.
+/// By device.
+type Rooms = BTreeMap<u64, Room>;
+
+/// What is known of each of [`Plan::acquired`], and everything that is wrong.
 ///
 /// # Errors
 /// When a signal came.
@@ -32,41 +38,56 @@ pub fn check(
     site: &Site<'_>,
     enabled: &[Resource<'_>],
     plan: &Plan,
-) -> Result<(Vec<Option<u64>>, Vec<String>)> {
+) -> Result<(Vec<Prospect>, Vec<String>)> {
     let mut client = Client::new(site.policy.clone(), site.cancel.clone());
-    let (mut sizes, mut problems) = (Vec::new(), Vec::new());
-    let mut rooms: BTreeMap<u64, Room> = BTreeMap::new();
+    let (mut prospects, mut problems) = (Vec::new(), Vec::new());
+    let mut rooms = Rooms::new();
     for (item, source) in plan.acquired() {
         site.cancel.check()?;
         let resource = &enabled[item.resource];
         let instance = &resource.source[source];
         let id = &resource.transfer.id;
-        let bytes = match size(site, &mut client, resource, instance) {
-            Ok(bytes) => bytes,
-            Err(e) => {
-                problems.push(format!("{id}: {}: {e:#}", instance.shown));
-                None
+        let prospect = Prospect::of(site, &mut client, resource, instance);
+        let prospect = prospect.unwrap_or_else(|e| {
+            problems.push(format!("{id}: {}: {e:#}", instance.shown));
+            Prospect::UNKNOWN
+        });
+        let named = item.metadata.size;
+        match (named, prospect.at_least(), prospect.is_exact()) {
+            (Some(size), has, is_exact) if has > size || (is_exact && has < size) => {
+                problems.push(format!(
+                    "{id}: {}: it has {has} bytes, and not the {size} of its name",
+                    instance.shown
+                ));
             }
-        };
-        sizes.push(bytes);
-        let needed = item.metadata.size.or(bytes).unwrap_or(0);
-        if let Err(e) = writable(site, resource, needed, &mut rooms) {
+            (None, least, false) if !instance.kind.is_tree() && prospect.bytes.is_some() => {
+                out::warn(format_args!(
+                    "{id}: {}: how long it is cannot be known before it is unpacked; {least} bytes at least",
+                    instance.shown
+                ));
+            }
+            _ => {}
+        }
+        let needed = named.unwrap_or(prospect.at_least());
+        if let Err(e) = writable(site, resource, item, needed, &mut rooms) {
             problems.push(format!("{id}: {e:#}"));
         }
+        prospects.push(prospect);
     }
     site.cancel.check()?;
     for item in &plan.items {
         problems.extend(link(site, &enabled[item.resource]));
     }
-    for removal in &plan.vacuum.removals {
-        let instance = &enabled[removal.resource].target[removal.instance];
-        let Ok(there) = fs::symlink_metadata(&instance.shown) else {
-            continue;
-        };
-        if let Some(room) = rooms.get_mut(&there.dev()) {
-            let path = Path::new(&instance.shown);
-            room.available = room.available.saturating_add(used(path, &there));
-        }
+    let removed = plan
+        .vacuum
+        .removals
+        .iter()
+        .map(|r| (r.resource, r.instance));
+    for (resource, instance) in removed.chain(plan.strays.iter().copied()) {
+        give_back(
+            Path::new(&enabled[resource].target[instance].shown),
+            &mut rooms,
+        );
     }
     let crowded = rooms.values().filter(|room| room.needed > room.available);
     problems.extend(crowded.map(|room| {
@@ -75,7 +96,59 @@ pub fn check(
             room.shown, room.needed, room.available
         )
     }));
-    Ok((sizes, problems))
+    if let Some(spool) = site.spool.filter(|_| problems.is_empty()) {
+        choose_kept(spool, enabled, plan, &mut prospects, &mut rooms);
+    }
+    Ok((prospects, problems))
+}
+
+/// What does not fit into the spool is not kept there.
+fn choose_kept(
+    spool: &Spool,
+    enabled: &[Resource<'_>],
+    plan: &Plan,
+    prospects: &mut [Prospect],
+    rooms: &mut Rooms,
+) {
+    // what cannot be asked is found when it is written
+    let Ok((device, free)) = spool.room() else {
+        return;
+    };
+    let room = rooms.entry(device).or_insert_with(|| Room {
+        available: free,
+        ..Room::default()
+    });
+    for ((item, source), prospect) in plan.acquired().zip(prospects) {
+        let resource = &enabled[item.resource];
+        let instance = &resource.source[source];
+        let is_in_place = prospect.is_raw && !resource.transfer.target.kind.is_tree();
+        let is_local = matches!(resource.transfer.source.location, Location::Local(_));
+        let Some(bytes) = prospect.bytes.filter(|_| !is_in_place && !is_local) else {
+            continue;
+        };
+        let digest = instance.metadata.sha256.map(Sha256);
+        let there = digest.map_or(0, |digest| spool.length(&digest));
+        let needed = room.needed.saturating_add(bytes.saturating_sub(there));
+        prospect.is_kept = needed <= room.available;
+        if prospect.is_kept {
+            room.needed = needed;
+        } else {
+            out::warn(format_args!(
+                "{}: {}: there is no room for {bytes} bytes to go on with when it breaks off; it would begin anew",
+                resource.transfer.id, instance.shown
+            ));
+        }
+    }
+}
+
+/// Something is removed before anything is written.
+fn give_back(path: &Path, rooms: &mut Rooms) {
+    let Ok(there) = fs::symlink_metadata(path) else {
+        return;
+    };
+    if let Some(room) = rooms.get_mut(&there.dev()) {
+        room.available = room.available.saturating_add(used(path, &there));
+    }
 }
 
 /// How much room something has with all that is in it, for an estimate: what cannot be looked at does not count.
@@ -96,44 +169,13 @@ fn used(path: &Path, there: &fs::Metadata) -> u64 {
     sum
 }
 
-/// Asks for the length of a payload, which says as well whether it is there.
-fn size(
-    site: &Site<'_>,
-    client: &mut Client,
-    resource: &Resource<'_>,
-    instance: &Instance,
-) -> Result<Option<u64>> {
-    let Spot::Path(path) = &instance.spot else {
-        return Ok(None);
-    };
-    match &resource.transfer.source.location {
-        Location::Local(_) if instance.kind.is_tree() => Ok(None),
-        Location::Local(place) => {
-            let dir = site.bases.open(site.root, place)?.dir;
-            let file = beneath::open_file(dir.context("its directory is gone")?, path)?;
-            Ok(Some(file.metadata()?.len()))
-        }
-        Location::Url(_) => {
-            let name = path.to_str().context("its name is no text")?;
-            let mut first = None;
-            for base in site.manifests.bases(resource.transfer) {
-                match client.probe(&base.join(name)) {
-                    Ok(facts) => return Ok(facts.length),
-                    Err(e) => first = first.or(Some(e)),
-                }
-                site.cancel.check()?;
-            }
-            first.map_or(Ok(None), |e| Err(e.into()))
-        }
-    }
-}
-
 /// Whether the target can be written to; what is needed is added up.
 fn writable(
     site: &Site<'_>,
     resource: &Resource<'_>,
+    item: &Item,
     needed: u64,
-    rooms: &mut BTreeMap<u64, Room>,
+    rooms: &mut Rooms,
 ) -> Result<()> {
     let Some(place) = &resource.transfer.target.place else {
         return Ok(());
@@ -149,10 +191,16 @@ fn writable(
         return Err(std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem))
             .with_context(about);
     }
-    let room = rooms.entry(fs::metadata(there)?.dev()).or_default();
-    room.shown = there.display().to_string();
-    room.available = system.blocks_available() * system.fragment_size();
+    let room = rooms
+        .entry(fs::metadata(there)?.dev())
+        .or_insert_with(|| Room {
+            shown: there.display().to_string(),
+            available: system.blocks_available() * system.fragment_size(),
+            needed: 0,
+        });
     room.needed = room.needed.saturating_add(needed);
+    // it is gone on with, or replaced
+    give_back(&found.path.join(item.partial()), rooms);
     Ok(())
 }
 
