@@ -110,7 +110,8 @@ const COMMANDS: &[(&str, &str)] = &[
         "update [VERSION]",
         "Installs what check-new prints, or this version: makes room, fetches what is missing of it, and gives it its names when all of it is \
          complete. With --offline it installs what was acquired, and asks no source. With --reboot it reboots as the command reboot does, when \
-         the version is newer than IMAGE_VERSION of the running system, or is that one and was incomplete.",
+         the version is newer than IMAGE_VERSION of the running system, or is that one and was incomplete. With -A it does so with what has \
+         no component, if anything has none, and then with each component that is enabled; when one fails, the others are tried nevertheless.",
     ),
     (
         "acquire [VERSION]",
@@ -182,7 +183,7 @@ const JSON: &[(&str, &str)] = &[
     (
         "version, remove, acquire, install",
         "Of update and acquire with --dry-run: what would be done. Each of remove has version, transfer, path; of acquire transfer, source, \
-         target, bytes; of install transfer, target.",
+         target, bytes; of install transfer, target. With -A there is one for each collection, with component (null: of none).",
     ),
     (
         "removed, disabledTransfers",
@@ -247,7 +248,7 @@ const FILES: &[(&str, &str)] = &[
 const UNITS: &[(&str, &str)] = &[
     (
         "sysupdate.timer, sysupdate.service",
-        "Call `sysupdate update` soon after the boot, then every few hours.",
+        "Call `sysupdate update --component-all` soon after the boot, then every few hours.",
     ),
     (
         "sysupdate-reboot.timer, sysupdate-reboot.service",

@@ -73,3 +73,4 @@ mod soak;
 mod sysupdate;
 mod sysupdate_faults;
 mod sysupdate_update;
+mod sysupdate_verbs;

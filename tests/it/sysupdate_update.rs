@@ -105,8 +105,13 @@ impl Site {
 
     /// A transfer file; `text` follows after the keys that all have.
     pub(crate) fn transfer(&self, id: &str, text: &str) {
+        self.transfer_in("sysupdate.d", id, text);
+    }
+
+    /// The same in another directory than that of what has no component.
+    pub(crate) fn transfer_in(&self, dir: &str, id: &str, text: &str) {
         let keys = KEYS.replace("URL", self.server.url("").trim_end_matches('/'));
-        self.write(&format!("etc/sysupdate.d/{id}.transfer"), &(keys + text));
+        self.write(&format!("etc/{dir}/{id}.transfer"), &(keys + text));
     }
 
     pub(crate) fn path(&self, path: &str) -> std::path::PathBuf {

@@ -25,7 +25,12 @@ pub struct Sysupdate {
     #[arg(value_name = "COMMAND")]
     pub words: Vec<String>,
     /// Work with the transfer files of a component: those in sysupdate.NAME.d
-    #[arg(short = 'C', long, value_name = "NAME")]
+    #[arg(
+        short = 'C',
+        long,
+        value_name = "NAME",
+        overrides_with = "component_all"
+    )]
     pub component: Option<String>,
     /// Read transfer files only in this directory
     #[arg(long, value_name = "DIR")]
@@ -39,8 +44,8 @@ pub struct Sysupdate {
     /// Switch the features that are suggested here
     #[arg(short = 's', long)]
     pub feature_suggested: bool,
-    /// Switch all components
-    #[arg(short = 'A', long)]
+    /// Switch all components; update or acquire what has no component, and then each component that is enabled
+    #[arg(short = 'A', long, overrides_with = "component")]
     pub component_all: bool,
     /// Switch the components that are suggested here
     #[arg(short = 'S', long)]
@@ -175,6 +180,8 @@ impl FromStr for ProgressForm {
 pub(super) struct Asked {
     pub(super) verb: Verb,
     pub(super) collection: Collection,
+    /// All collections of the system are meant.
+    pub(super) is_of_all: bool,
     pub(super) root: Option<PathBuf>,
     pub(super) instances_max: Option<u64>,
     pub(super) is_offline: bool,
@@ -248,6 +255,7 @@ impl Sysupdate {
         Ok(Asked {
             verb,
             collection,
+            is_of_all: self.component_all,
             root: self.root,
             instances_max,
             is_offline: self.offline,
@@ -348,17 +356,16 @@ impl Sysupdate {
         if arguments.len() > most {
             return Err("Too many arguments.".into());
         }
-        let thing = match &verb {
-            Verb::Switch(thing, ..) => Some(*thing),
-            _ => None,
-        };
+        let takes_features = matches!(verb, Verb::Switch(Thing::Feature, ..));
+        let takes_components = matches!(verb, Verb::Switch(Thing::Component, ..));
+        let takes_all = takes_components || matches!(verb, Verb::Update(_) | Verb::Acquire(_));
         let is_of_features = self.feature_all || self.feature_suggested;
-        let is_of_components = self.component_all || self.component_suggested;
-        if (is_of_features && thing != Some(Thing::Feature))
-            || (is_of_components && thing != Some(Thing::Component))
+        if (is_of_features && !takes_features)
+            || (self.component_suggested && !takes_components)
+            || (self.component_all && !takes_all)
         {
             return Err("The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used \
-                        with commands that enable or disable such."
+                        with commands that enable or disable such, and --component-all also with update and acquire."
                 .into());
         }
         Ok(verb)
@@ -469,7 +476,20 @@ mod tests {
             (
                 "list -a",
                 "The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used with commands \
-                 that enable or disable such.",
+                 that enable or disable such, and --component-all also with update and acquire.",
+            ),
+            (
+                "update -S",
+                "The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used with commands \
+                 that enable or disable such, and --component-all also with update and acquire.",
+            ),
+            (
+                "-A --definitions=/d update",
+                "The --definitions= and --component=/--component-all/--component-suggested switches may not be combined.",
+            ),
+            (
+                "update -A --reboot",
+                "The --reboot switch may not be combined with --component=, --component-all or --component-suggested.",
             ),
             (
                 "--root=/ pending",
@@ -509,6 +529,10 @@ mod tests {
             asked("-C a --component= check-new").unwrap().collection,
             Collection::Default
         );
+        let last = |words| asked(words).map(|asked| (asked.collection, asked.is_of_all));
+        let b = Collection::Component("b".into());
+        assert_eq!(last("-A update -C b"), Ok((b, false)));
+        assert_eq!(last("-C b acquire -A"), Ok((Collection::Default, true)));
         let all = asked(
             "vacuum -m 1 --offline --no-legend --no-pager --json=pretty --sync=no --definitions=d",
         )

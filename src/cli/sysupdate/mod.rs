@@ -64,7 +64,7 @@ fn told_by_systemd(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// What all commands work with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Session {
     asked: Asked,
     root: Root,
@@ -114,6 +114,13 @@ impl Session {
         }
     }
 
+    /// The same with another collection.
+    fn with(&self, collection: Collection) -> Session {
+        let mut other = self.clone();
+        other.asked.collection = collection;
+        other
+    }
+
     /// The definitions; what is strange in them is told.
     fn definitions(&self) -> Result<Definitions> {
         let mut found = Definitions::load(&self.root, &self.asked.collection, &self.specifiers)?;
@@ -134,7 +141,7 @@ impl Session {
             Collection::Component(name) => {
                 bail!("No transfer definitions for component '{name}' found.")
             }
-            _ => bail!("No transfer definitions found."),
+            _ => bail!(NO_DEFINITIONS),
         }
     }
 
@@ -356,6 +363,8 @@ fn verdict(newest: &Version, booted: &Version) -> (bool, String) {
     )
 }
 
+/// What is said where no transfer file is.
+const NO_DEFINITIONS: &str = "No transfer definitions found.";
 /// The file that says what version of an image runs.
 const OS_RELEASE: &str = "etc/os-release";
 

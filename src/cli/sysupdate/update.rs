@@ -25,10 +25,11 @@ use crate::sysupdate::update::{
 use crate::sysupdate::vacuum::Wish;
 use crate::sysupdate::{Resource, Spot, Survey, Version, remove};
 
-use super::Session;
+use super::super::error;
 use super::args::ProgressForm;
 use super::json::{Form, Json};
 use super::vacuum::{self, LOCK_FILE};
+use super::{NO_DEFINITIONS, Session};
 
 /// Where what was received is kept, in the system.
 pub(super) const SPOOL: &str = "var/lib/transactional-update/sysupdate/spool";
@@ -42,31 +43,87 @@ pub(super) fn go(
     until_pending: bool,
 ) -> Result<ExitCode> {
     signal::install()?;
-    if let Collection::Component(name) = &session.asked.collection {
-        let (component, _) = definition::component(&session.root, name, &session.specifiers)?;
-        if !component.is_enabled {
-            bail!("Component is disabled.");
-        }
-    }
-    let booted = match session.asked.has_reboot {
-        true => Some(session.known_booted()?),
-        false => None,
-    };
     let _lock = match session.asked.is_dry_run {
         true => None,
         false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
     };
     failpoint::hit("sysupdate-locked")?;
-    let definitions = session.enabled()?;
+    match (session.asked.is_of_all, &session.asked.collection) {
+        (true, _) => all(session, version, until_pending),
+        (false, Collection::Component(name)) if !is_enabled(session, name)? => {
+            bail!("Component is disabled.")
+        }
+        (false, _) => one(session, &session.enabled()?, version, until_pending),
+    }
+}
+
+fn is_enabled(session: &Session, component: &str) -> Result<bool> {
+    let (component, _) = definition::component(&session.root, component, &session.specifiers)?;
+    Ok(component.is_enabled)
+}
+
+/// What has no component, if anything has none, and then each component that is enabled. One that fails does not keep the others from
+/// being tried.
+fn all(session: &Session, version: Option<&str>, until_pending: bool) -> Result<ExitCode> {
+    let mut failed = Vec::new();
+    let mut take = |name: &str, done: Result<ExitCode>| {
+        if let Err(e) = done {
+            signal::check()?;
+            error::report_alone(&super::told_by_systemd(e));
+            failed.push(name.to_owned());
+        }
+        anyhow::Ok(())
+    };
+    let default = session.definitions().and_then(|found| {
+        if found.enabled().next().is_none() {
+            out::say(NO_DEFINITIONS);
+            return Ok(ExitCode::SUCCESS);
+        }
+        one(session, &found, version, until_pending)
+    });
+    take("what has no component", default)?;
+    let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
+    warnings.iter().for_each(out::warn);
+    for component in &components {
+        let name = format!("component '{}'", component.name);
+        if !component.is_enabled {
+            out::say(format_args!("Skipping {name}: it is disabled."));
+            continue;
+        }
+        out::say(format_args!("Updating {name}."));
+        let session = session.with(Collection::Component(component.name.clone()));
+        let found = session.enabled();
+        take(
+            &name,
+            found.and_then(|found| one(&session, &found, version, until_pending)),
+        )?;
+    }
+    match failed.is_empty() {
+        true => Ok(ExitCode::SUCCESS),
+        false => bail!("Not updated: {}.", failed.join(", ")),
+    }
+}
+
+/// One collection.
+fn one(
+    session: &Session,
+    definitions: &Definitions,
+    version: Option<&str>,
+    until_pending: bool,
+) -> Result<ExitCode> {
+    let booted = match session.asked.has_reboot {
+        true => Some(session.known_booted()?),
+        false => None,
+    };
     let cancel = Cancel::default();
     let manifests = match session.asked.is_offline {
         true => None,
-        false => Some(session.manifests(&definitions, &cancel)?),
+        false => Some(session.manifests(definitions, &cancel)?),
     };
     let none = Manifests::default();
     let survey = Survey::of(
         &session.root,
-        &definitions,
+        definitions,
         &session.bases,
         manifests.as_ref(),
     )?;
@@ -78,7 +135,7 @@ pub(super) fn go(
     };
     let run = Run {
         session,
-        definitions: &definitions,
+        definitions,
         survey: &survey,
         site: Site {
             root: &session.root,
@@ -142,13 +199,8 @@ impl Run<'_> {
     fn nothing(&self, text: &str) -> Result<ExitCode> {
         out::say(text);
         if self.session.asked.is_dry_run && self.session.asked.form != Form::Table {
-            let nothing = Json::Object(vec![
-                ("version", Json::Null),
-                ("remove", Json::List(Vec::new())),
-                ("acquire", Json::List(Vec::new())),
-                ("install", Json::List(Vec::new())),
-            ]);
-            out::answer(&nothing.written(self.session.asked.form))?;
+            let none = || Json::List(Vec::new());
+            self.answer(Json::Null, none(), none(), none())?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -389,13 +441,31 @@ impl Run<'_> {
         let installed = installed.map(|(transfer, target)| {
             Json::Object(vec![("transfer", text(transfer)), ("target", text(target))])
         });
-        let all = Json::Object(vec![
-            ("version", text(plan.version.to_string())),
-            ("remove", Json::List(removed.collect())),
-            ("acquire", Json::List(acquired.collect())),
-            ("install", Json::List(installed.collect())),
-        ]);
-        Ok(out::answer(&all.written(self.session.asked.form))?)
+        self.answer(
+            text(plan.version.to_string()),
+            Json::List(removed.collect()),
+            Json::List(acquired.collect()),
+            Json::List(installed.collect()),
+        )
+    }
+
+    /// Prints a plan as JSON; of several, each says whose it is.
+    fn answer(&self, version: Json, remove: Json, acquire: Json, install: Json) -> Result<()> {
+        let asked = &self.session.asked;
+        let mut all = vec![
+            ("version", version),
+            ("remove", remove),
+            ("acquire", acquire),
+            ("install", install),
+        ];
+        if asked.is_of_all {
+            let component = match &asked.collection {
+                Collection::Component(name) => Json::Text(name.clone()),
+                _ => Json::Null,
+            };
+            all.insert(0, ("component", component));
+        }
+        Ok(out::answer(&Json::Object(all).written(asked.form))?)
     }
 
     /// A path in the target of a transfer, for a person.
