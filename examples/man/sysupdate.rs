@@ -240,7 +240,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "/var/lib/transactional-update/sysupdate",
-        "What was received of payloads and is gone on with, for a week, and which version is being installed.",
+        "What was received of payloads and is gone on with, for a week (--spool= names another place, in which nobody else may write), and which \
+         version is being installed.",
     ),
     ("/run/sysupdate.lock", "Is locked while something changes."),
 ];

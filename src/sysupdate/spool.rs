@@ -4,6 +4,7 @@
 //! where they are from. Nothing here is needed: what cannot be kept or read is fetched again, and the digest of the whole
 //! decides whether what was kept was right.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -14,6 +15,7 @@ use std::time::{Duration, SystemTime};
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, fstat};
 use nix::sys::statvfs::fstatvfs;
+use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
 use super::fetch::Facts;
@@ -46,15 +48,18 @@ impl Spool {
     /// Opens it, and makes it, for us alone, when it is not there.
     ///
     /// # Errors
-    /// The error of mkdir(2) or open(2).
+    /// The error of mkdir(2) or open(2); also when others can write there, who could exchange what is kept.
     pub fn open(path: &Path) -> io::Result<Spool> {
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(path)?;
-        Ok(Spool {
-            dir: beneath::open_root(path)?,
-        })
+        let dir = beneath::open_root(path)?;
+        let there = fstat(&dir)?;
+        if there.st_mode & 0o022 != 0 || there.st_uid != Uid::effective().as_raw() {
+            return Err(io::Error::other("others can write there"));
+        }
+        Ok(Spool { dir })
     }
 
     /// What is kept of the payload with this digest.
@@ -125,13 +130,14 @@ impl Spool {
         beneath::remove(&self.dir, digest.to_string().as_ref())
     }
 
-    /// Removes what was not written for `age`; all of it for an age of zero.
+    /// Removes what was not written for `age`; all of it for an age of zero. What somebody else put there stays.
     ///
     /// # Errors
     /// The error of getdents(2) or unlinkat(2).
     pub fn remove_older(&self, age: Duration) -> io::Result<()> {
         let now = SystemTime::now();
-        for name in beneath::names(beneath::reopen(&self.dir)?)? {
+        let names = beneath::names(beneath::reopen(&self.dir)?)?;
+        for name in names.iter().filter(|name| is_ours(name)) {
             let changed =
                 beneath::open_file(&self.dir, name.as_ref()).and_then(|f| f.metadata()?.modified());
             // of a time in the future, or none, nothing can be said: it goes only when everything goes
@@ -142,6 +148,14 @@ impl Spool {
         }
         Ok(())
     }
+}
+
+/// Whether a file here is the bytes of a payload, or a record of one.
+fn is_ours(name: &OsStr) -> bool {
+    let name = name.to_str().unwrap_or("");
+    let digest = name.split('.').next().unwrap_or("");
+    let is_digest = digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit());
+    is_digest && matches!(&name[64..], "" | ".json" | ".json.new")
 }
 
 fn record_name(digest: &Sha256) -> String {
@@ -225,7 +239,30 @@ mod tests {
         spool.remove_older(KEPT_FOR).unwrap();
         let there = |number| dir.path().join(digest(number).to_string()).exists();
         assert!(!there(1) && there(2));
+        let new = dir.path().join(format!("{}.new", record_name(&digest(3))));
+        for path in [
+            &new,
+            &dir.path().join("of somebody"),
+            &dir.path().join(format!("{}.iso", digest(1))),
+        ] {
+            fs::write(path, "").unwrap();
+        }
         spool.remove_older(Duration::ZERO).unwrap();
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(!new.exists() && !there(2));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn where_others_can_write_nothing_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        for (mode, is_usable) in [
+            (0o755, true),
+            (0o1777, false),
+            (0o770, false),
+            (0o700, true),
+        ] {
+            fs::set_permissions(dir.path(), Permissions::from_mode(mode)).unwrap();
+            assert_eq!(Spool::open(dir.path()).is_ok(), is_usable, "{mode:o}");
+        }
     }
 }

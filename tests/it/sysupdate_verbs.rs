@@ -1,6 +1,7 @@
 //! The program `sysupdate`: what it does with several collections, and how it goes back.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 
 use crate::sysupdate_update::{Site, image};
 
@@ -71,5 +72,54 @@ fn without_anything_that_has_no_component_the_components_are_updated_and_nothing
     site.fails(
         &["update", "-A"],
         "No transfer definitions for component 'empty' found.",
+    );
+}
+
+/// The files in a directory; none when there is no directory.
+fn names(dir: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).into_iter().flatten();
+    let names = entries.map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.collect()
+}
+
+#[test]
+fn what_is_received_is_kept_where_it_is_wanted_or_not_at_all() {
+    let keep = tempfile::tempdir().unwrap();
+    let spool = format!("--spool={}", keep.path().display());
+    fs::write(keep.path().join("of somebody"), "x").unwrap();
+    // most of the image has come then
+    let point = "sysupdate-writing@450=kill";
+    for (option, is_kept) in [(spool.as_str(), true), ("--spool=no", false)] {
+        let mut site = Site::new();
+        site.length = 8 << 20;
+        site.offer("2");
+        let update = ["update", "--jobs=1", option];
+        let killed = site.command(&update).env("TU_FAILPOINTS", point).output();
+        assert_eq!(killed.unwrap().status.signal(), Some(9));
+        let usual = site.path("var/lib/transactional-update/sysupdate/spool");
+        let is_record = |name: &String| name.ends_with(".json");
+        let kept = names(keep.path()).iter().any(is_record);
+        assert_eq!(
+            (kept, names(&usual).iter().any(is_record)),
+            (is_kept, false)
+        );
+        let before = site.server.seen().len();
+        site.ok(&update);
+        let seen = site.server.seen();
+        let goes_on = seen[before..].iter().any(crate::sysupdate_update::goes_on);
+        assert_eq!(goes_on, is_kept, "{option}");
+        site.has_only(&["2"]);
+        assert_eq!(names(keep.path()), ["of somebody"]);
+    }
+    let site = Site::with(&[], "1");
+    fs::write(keep.path().join("0".repeat(64)), "x").unwrap();
+    site.ok(&["vacuum", "--spool=no"]);
+    assert_eq!(names(keep.path()).len(), 2);
+    site.ok(&["vacuum", &spool]);
+    assert_eq!(names(keep.path()), ["of somebody"]);
+    let told = site.ok(&["update", "--spool=/tmp"]);
+    assert!(
+        told.contains("cannot be kept in /tmp: others can write there"),
+        "{told}"
     );
 }

@@ -74,6 +74,9 @@ pub struct Sysupdate {
     /// Transfers at a time (default: 4)
     #[arg(long, value_name = "N")]
     pub jobs: Option<String>,
+    /// Where what is received is kept, so that a run that was cut off is gone on with: a directory, or no
+    #[arg(long, value_name = "DIR|no")]
+    pub spool: Option<PathBuf>,
     /// How progress is shown on standard error: auto (default), plain, json or none
     #[arg(long, value_name = "FORM")]
     pub progress: Option<String>,
@@ -147,6 +150,17 @@ pub(super) enum Chosen {
     Named(Vec<String>),
 }
 
+/// Where what is received is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Where the system has a place for it.
+    Usual,
+    /// In this directory of the running system, an absolute path.
+    In(PathBuf),
+    /// Nowhere.
+    Nowhere,
+}
+
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum ProgressForm {
@@ -194,6 +208,7 @@ pub(super) struct Asked {
     pub(super) is_dry_run: bool,
     /// Transfers at a time, when that was said.
     pub(super) jobs: Option<usize>,
+    pub(super) keep: Keep,
     pub(super) progress: ProgressForm,
     pub(super) has_legend: bool,
     pub(super) form: Form,
@@ -247,6 +262,11 @@ impl Sysupdate {
             made.map_err(|e| format!("{}: {e}", path.display()))
         };
         let definitions = self.definitions.map(absolute).transpose()?;
+        let keep = match self.spool {
+            None => Keep::Usual,
+            Some(no) if no.as_os_str() == "no" => Keep::Nowhere,
+            Some(dir) => Keep::In(absolute(dir)?),
+        };
         let collection = match (definitions, component) {
             (Some(dir), _) => Collection::Directory(dir),
             (None, Some(name)) => Collection::Component(name),
@@ -265,6 +285,7 @@ impl Sysupdate {
             has_reboot: self.reboot,
             is_dry_run: self.dry_run,
             jobs,
+            keep,
             progress,
             has_legend: !self.no_legend,
             form,
@@ -531,6 +552,9 @@ mod tests {
         );
         let last = |words| asked(words).map(|asked| (asked.collection, asked.is_of_all));
         let b = Collection::Component("b".into());
+        let keep = |words| asked(words).unwrap().keep;
+        assert_eq!(keep("update --spool=no"), Keep::Nowhere);
+        assert_eq!(keep("--spool=/no update"), Keep::In("/no".into()));
         assert_eq!(last("-A update -C b"), Ok((b, false)));
         assert_eq!(last("-C b acquire -A"), Ok((Collection::Default, true)));
         let all = asked(

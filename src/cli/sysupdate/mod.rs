@@ -12,6 +12,7 @@ mod update;
 mod vacuum;
 
 use std::cmp::Ordering;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::{CommandFactory, Parser};
 
 pub use args::Sysupdate;
-use args::{Asked, Verb};
+use args::{Asked, Keep, Verb};
 use json::{Form, Json};
 
 use super::error;
@@ -174,6 +175,15 @@ impl Session {
         let found = Manifests::fetch(&self.root, definitions, &asking)?;
         found.warnings.iter().for_each(out::warn);
         Ok(found)
+    }
+
+    /// The directory in which what is received is kept, if it is kept.
+    fn spool(&self) -> Option<PathBuf> {
+        match &self.asked.keep {
+            Keep::Usual => Some(self.root.join(SPOOL)),
+            Keep::In(dir) => Some(dir.clone()),
+            Keep::Nowhere => None,
+        }
     }
 
     /// Prints one of two forms of the same answer.
@@ -363,6 +373,10 @@ fn verdict(newest: &Version, booted: &Version) -> (bool, String) {
     )
 }
 
+/// Where what was received is kept, in the system.
+const SPOOL: &str = "var/lib/transactional-update/sysupdate/spool";
+/// Is locked while something changes.
+const LOCK_FILE: &str = "run/sysupdate.lock";
 /// What is said where no transfer file is.
 const NO_DEFINITIONS: &str = "No transfer definitions found.";
 /// The file that says what version of an image runs.

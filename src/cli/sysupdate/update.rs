@@ -28,11 +28,8 @@ use crate::sysupdate::{Resource, Spot, Survey, Version, remove};
 use super::super::error;
 use super::args::ProgressForm;
 use super::json::{Form, Json};
-use super::vacuum::{self, LOCK_FILE};
-use super::{NO_DEFINITIONS, Session};
+use super::{LOCK_FILE, NO_DEFINITIONS, Session, vacuum};
 
-/// Where what was received is kept, in the system.
-pub(super) const SPOOL: &str = "var/lib/transactional-update/sysupdate/spool";
 /// Transfers at a time, when nothing is said.
 const JOBS: usize = 4;
 
@@ -175,14 +172,16 @@ fn one(
 
 /// Without one, a transfer that breaks off begins anew the next time; that is no reason not to begin it.
 fn open_spool(session: &Session) -> Option<Spool> {
-    let opened = Spool::open(&session.root.join(SPOOL)).and_then(|spool| {
+    let path = session.spool()?;
+    let opened = Spool::open(&path).and_then(|spool| {
         spool.remove_older(spool::KEPT_FOR)?;
         Ok(spool)
     });
     opened
         .inspect_err(|e| {
             out::warn(format_args!(
-                "What is received cannot be kept in {SPOOL}: {e}"
+                "What is received cannot be kept in {}: {e}",
+                out::path(&path)
             ))
         })
         .ok()

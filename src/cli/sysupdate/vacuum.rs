@@ -15,12 +15,8 @@ use crate::sysupdate::spool::Spool;
 use crate::sysupdate::vacuum::{Plan, Removal, Why, Wish, plan};
 use crate::sysupdate::{Resource, Spot, directory, remove};
 
-use super::Session;
 use super::json::{Form, Json};
-use super::update::SPOOL;
-
-/// Is locked while something changes.
-pub(super) const LOCK_FILE: &str = "run/sysupdate.lock";
+use super::{LOCK_FILE, Session};
 
 /// The command.
 pub(super) fn go(session: &Session) -> Result<ExitCode> {
@@ -168,10 +164,9 @@ pub(super) fn remove_left_overs(
 
 /// What was received of payloads that never came to their end is of no use any more.
 fn empty_spool(session: &Session) -> Result<()> {
-    let path = session.root.join(SPOOL);
-    if !path.is_dir() {
+    let Some(path) = session.spool().filter(|path| path.is_dir()) else {
         return Ok(());
-    }
+    };
     let emptied = Spool::open(&path).and_then(|spool| spool.remove_older(Duration::ZERO));
     emptied.with_context(|| format!("emptying {}", path.display()))
 }
