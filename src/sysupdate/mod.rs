@@ -48,6 +48,9 @@ pub use uuid::Uuid;
 pub use version::Version;
 
 #[cfg(test)]
+#[path = "../../tests/support/gpg.rs"]
+mod gpg;
+#[cfg(test)]
 #[path = "../../tests/support/http.rs"]
 mod http;
 #[cfg(test)]

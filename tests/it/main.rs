@@ -19,6 +19,8 @@ mod etc_merge;
 mod fuzz_corpus;
 mod fx;
 mod generator;
+#[path = "../support/gpg.rs"]
+mod gpg;
 #[path = "../support/http.rs"]
 mod http;
 mod kill_matrix;

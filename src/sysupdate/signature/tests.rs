@@ -1,79 +1,14 @@
 //! With real keys, made by gpg in a home of their own.
 
-use std::process::Stdio;
-
 use super::*;
-use crate::sys::cmd;
 use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::fetch::Policy;
+use crate::sysupdate::gpg::Gpg;
 use crate::sysupdate::http::Server;
 
-/// A gpg with a home of its own, whose agent ends with it.
-struct Gpg(tempfile::TempDir);
-
 impl Gpg {
-    /// With these keys, none of which expires.
-    fn new(keys: &[&str]) -> Gpg {
-        let gpg = Gpg(tempfile::tempdir().unwrap());
-        for key in keys {
-            gpg.run(&["--quick-gen-key", key, "ed25519", "sign", "never"], b"");
-        }
-        gpg
-    }
-
-    fn run(&self, args: &[&str], input: &[u8]) -> Vec<u8> {
-        use std::io::Write;
-        let home = self.0.path().to_str().unwrap();
-        let fixed = [
-            "gpg",
-            "--homedir",
-            home,
-            "--batch",
-            "--quiet",
-            "--passphrase",
-            "",
-            "--pinentry-mode",
-            "loopback",
-        ];
-        let mut child = cmd::command(&Argv::new(fixed.iter().chain(args).copied()), true)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input).unwrap();
-        let done = child.wait_with_output().unwrap();
-        assert!(
-            done.status.success(),
-            "{args:?}: {}",
-            String::from_utf8_lossy(&done.stderr)
-        );
-        done.stdout
-    }
-
-    fn sign(&self, key: &str, document: &[u8]) -> Vec<u8> {
-        self.run(&["-u", key, "--detach-sign"], document)
-    }
-
-    fn keys(&self, of: &str) -> Vec<u8> {
-        self.run(&["--export", of], b"")
-    }
-
     fn keyrings(&self, of: &str) -> Keyrings {
         Keyrings(vec![self.keys(of)])
-    }
-}
-
-impl Drop for Gpg {
-    fn drop(&mut self) {
-        let argv = Argv::new([
-            "gpgconf",
-            "--homedir",
-            self.0.path().to_str().unwrap(),
-            "--kill",
-            "all",
-        ]);
-        drop(cmd::command(&argv, true).status());
     }
 }
 
@@ -141,18 +76,12 @@ fn a_foreign_key_and_an_empty_keyring_are_refused() {
 #[test]
 fn a_key_that_has_expired_or_was_revoked_is_refused() {
     let gpg = Gpg::new(&["revoked"]);
-    let then = ["--faked-system-time", "20200101T000000"];
-    let make = ["--quick-gen-key", "expired", "ed25519", "sign", "1d"];
-    gpg.run(&[&then[..], &make].concat(), b"");
-    let signature = gpg.run(
-        &[&then[..], &["-u", "expired", "--detach-sign"]].concat(),
-        DOCUMENT,
-    );
+    let signature = gpg.sign_expired("expired", DOCUMENT);
     assert!(reason(checked(&signature, &gpg.keyrings("expired"))).contains("key has expired"));
 
     let signature = gpg.sign("revoked", DOCUMENT);
     assert!(checked(&signature, &gpg.keyrings("revoked")).is_ok());
-    let certificates = gpg.0.path().join("openpgp-revocs.d");
+    let certificates = gpg.home().join("openpgp-revocs.d");
     let listed = gpg.run(&["--with-colons", "-k", "revoked"], b"");
     let listed = String::from_utf8(listed).unwrap();
     let fingerprint = listed.lines().find(|l| l.starts_with("fpr:")).unwrap();
