@@ -342,21 +342,33 @@ fn set_source(object: impl AsFd, attributes: &Attributes, shown: &Path) {
     }
 }
 
-/// Makes `rel` below the open directory `dir` a link with this text, atomically and durably. What is there is replaced, unless it
+/// Makes `rel` below the open directory `dir`, which is called `path`, a link with this text, atomically and durably. What is there is replaced, unless it
 /// is a directory. Directories on the way are made.
 ///
 /// # Errors
 /// The first step that failed; the old link is still there then.
-pub fn point_link(dir: impl AsFd, rel: &Path, text: &Path, durable: bool) -> Result<(), Failure> {
-    let doing = || format!("making the link {}", rel.display());
-    let place = Place::new(dir, Path::new(""), rel, durable)?;
+pub fn point_link(
+    dir: impl AsFd,
+    path: &Path,
+    rel: &Path,
+    text: &Path,
+    durable: bool,
+) -> Result<(), Failure> {
+    let doing = || format!("making the link {}", path.join(rel).display());
+    let place = Place::new(dir, path, rel, durable)?;
     let new = place.named(REPLACED);
     let current = nix::fcntl::readlinkat(&place.dir, place.name.as_os_str());
     if current.is_ok_and(|current| current == text) {
         return Ok(());
     }
     place.discard_at(&new).doing(doing)?;
-    symlinkat(text, &place.dir, new.as_os_str()).doing(doing)?;
+    match symlinkat(text, &place.dir, new.as_os_str()) {
+        Err(e @ (Errno::EPERM | Errno::ENOSYS | Errno::EOPNOTSUPP)) => {
+            let doing = format!("{}; its file system has no symbolic links", doing());
+            return Err(Failure::new(doing, e));
+        }
+        other => other.doing(doing)?,
+    }
     point::hit("sysupdate-link").doing(doing)?;
     let renamed = place.rename(&new, &place.name);
     if renamed.is_err() {

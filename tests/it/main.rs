@@ -74,5 +74,6 @@ mod rpmdb_query;
 mod soak;
 mod sysupdate;
 mod sysupdate_faults;
+mod sysupdate_limits;
 mod sysupdate_update;
 mod sysupdate_verbs;

@@ -3,13 +3,11 @@
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::mount::MsFlags;
-
 use crate::http::Answer;
+use crate::sysupdate_limits::Mounted;
 use crate::sysupdate_update::{Site, image};
 
 /// The bytes of an image of the usual length.
@@ -277,23 +275,6 @@ fn a_mirror_gives_what_the_main_server_does_not() {
     site.has_only(&["1", "2"]);
 }
 
-/// A file system of its own, as long as this lives.
-struct Mounted(PathBuf);
-
-impl Mounted {
-    fn at(path: PathBuf) -> Mounted {
-        let size = Some("size=1m");
-        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), MsFlags::empty(), size).unwrap();
-        Mounted(path)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        nix::mount::umount(&self.0).unwrap();
-    }
-}
-
 #[test]
 fn a_payload_that_becomes_too_large_for_its_file_system_leaves_nothing_there() {
     let mut site = Site::with(&["1"], "");
@@ -302,9 +283,8 @@ fn a_payload_that_becomes_too_large_for_its_file_system_leaves_nothing_there() {
     let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     bomb.write_all(&vec![b'x'; 4 << 20]).unwrap();
     site.put("bomb_2", bomb.finish().unwrap());
-    fs::create_dir(site.path("small")).unwrap();
-    let mounted = Mounted::at(site.path("small"));
+    let mounted = Mounted::new(&site, "small", "tmpfs", "size=1m");
     site.fails(&["update"], "No space left on device");
-    assert_eq!(fs::read_dir(&mounted.0).unwrap().count(), 0);
+    assert!(mounted.names().is_empty());
     assert!(site.is_whole("1") && !site.path("boot/os_2+3-0.efi").exists());
 }

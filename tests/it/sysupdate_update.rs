@@ -19,7 +19,7 @@ use crate::http::{Answer, Request, Server};
 use crate::sysupdate::PROGRAM;
 
 /// Files of a server that a test changes while it runs.
-type Files = Arc<Mutex<BTreeMap<String, Answer>>>;
+type Files = Arc<Mutex<BTreeMap<String, Vec<Answer>>>>;
 
 /// A system whose versions come from a server: a tree, an image with a link to the newest one, and an entry of a boot loader, which is
 /// installed last.
@@ -72,9 +72,13 @@ impl Site {
         let files = Files::default();
         let answers = Arc::clone(&files);
         let server = Server::new(move |request: &Request| {
-            let files = answers.lock().unwrap();
-            let found = files.get(request.path.trim_start_matches('/'));
-            found.cloned().unwrap_or(Answer::status(404))
+            let mut files = answers.lock().unwrap();
+            // the last one stays
+            let found = files.get_mut(request.path.trim_start_matches('/'));
+            found.map_or(Answer::status(404), |answers| match answers.len() {
+                1 => answers[0].clone(),
+                _ => answers.remove(0),
+            })
         });
         let site = Site {
             dir: tempfile::tempdir().unwrap(),
@@ -127,7 +131,12 @@ impl Site {
 
     /// Has the server answer so for a name, without naming it in the manifest.
     pub(crate) fn answer(&self, name: &str, answer: Answer) {
-        self.files.lock().unwrap().insert(name.to_owned(), answer);
+        self.answer_in_turn(name, vec![answer]);
+    }
+
+    /// Has the server answer with one after the other, and then always with the last.
+    pub(crate) fn answer_in_turn(&self, name: &str, answers: Vec<Answer>) {
+        self.files.lock().unwrap().insert(name.to_owned(), answers);
     }
 
     /// Puts a file to the server and into the manifest.
@@ -147,13 +156,17 @@ impl Site {
         self.publish();
     }
 
-    fn publish(&self) {
-        let lines: String = self
-            .sums
-            .iter()
+    /// The manifest as it is served.
+    pub(crate) fn manifest(&self) -> Vec<u8> {
+        let lines = self.sums.iter();
+        let lines: String = lines
             .map(|(name, digest)| format!("{digest}  {name}\n"))
             .collect();
-        self.answer("SHA256SUMS", Answer::of(&Arc::new(lines.into_bytes())));
+        lines.into_bytes()
+    }
+
+    fn publish(&self) {
+        self.answer("SHA256SUMS", Answer::of(&Arc::new(self.manifest())));
     }
 
     /// A whole version.

@@ -238,7 +238,8 @@ fn discarding_removes_what_is_not_installed_and_nothing_else() {
 fn the_current_link_is_replaced_in_one_step_and_a_directory_never() {
     let target = Target::new();
     let dir = target.dir();
-    let point = |rel: &str, text: &str| point_link(&dir, rel.as_ref(), text.as_ref(), true);
+    let point =
+        |rel: &str, text: &str| point_link(&dir, "".as_ref(), rel.as_ref(), text.as_ref(), true);
     let link = |rel: &str| fs::read_link(target.path(rel)).unwrap();
     point("current", "os_1").unwrap();
     assert_eq!(link("current"), Path::new("os_1"));

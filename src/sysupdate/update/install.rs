@@ -62,12 +62,13 @@ pub fn link(site: &Site<'_>, transfer: &Transfer, name: &Path) -> Result<()> {
         let top = beneath::open_root(site.root.path())?;
         point_link(
             top,
+            site.root.path(),
             &link,
             &way(&link, &root::relative(&to)),
             site.is_durable,
         )?;
     } else {
-        point_link(dir, link, &way(link, name), site.is_durable)?;
+        point_link(dir, &found.path, link, &way(link, name), site.is_durable)?;
     }
     failpoint::hit("sysupdate-linked")?;
     Ok(())

@@ -6,18 +6,23 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, statfs};
+use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 use nix::unistd::{AccessFlags, access};
 
 use super::Site;
 use super::plan::{Item, Plan};
 use super::prospect::Prospect;
 use crate::sys::out;
+use crate::sysupdate::decompress::Size;
 use crate::sysupdate::definition::Location;
 use crate::sysupdate::fetch::Client;
 use crate::sysupdate::instance::Resource;
 use crate::sysupdate::pipeline::Sha256;
 use crate::sysupdate::spool::Spool;
+
+/// File systems without symbolic links: FAT, exFAT (linux/magic.h). Others say so when a link is made.
+const LINKLESS: [FsType; 2] = [MSDOS_SUPER_MAGIC, FsType(0x2011_bab0)];
 
 /// A file system that is written to.
 #[derive(Debug, Default)]
@@ -53,19 +58,16 @@ pub fn check(
             Prospect::UNKNOWN
         });
         let named = item.metadata.size;
-        match (named, prospect.at_least(), prospect.is_exact()) {
-            (Some(size), has, is_exact) if has > size || (is_exact && has < size) => {
-                problems.push(format!(
-                    "{id}: {}: it has {has} bytes, and not the {size} of its name",
-                    instance.shown
-                ));
-            }
-            (None, least, false) if !instance.kind.is_tree() && prospect.bytes.is_some() => {
-                out::warn(format_args!(
-                    "{id}: {}: how long it is cannot be known before it is unpacked; {least} bytes at least",
-                    instance.shown
-                ));
-            }
+        match (named, prospect.size) {
+            (Some(size), Size::Exactly(has)) if has != size => problems.push(format!(
+                "{id}: {}: it has {has} bytes, and not the {size} of its name",
+                instance.shown
+            )),
+            (None, Size::Unknown) if prospect.bytes.is_some() => out::warn(format_args!(
+                "{id}: {}: how long it is cannot be known before it is unpacked; {} bytes at least",
+                instance.shown,
+                prospect.at_least()
+            )),
             _ => {}
         }
         let needed = named.unwrap_or(prospect.at_least());
@@ -141,6 +143,14 @@ fn choose_kept(
     }
 }
 
+/// Bytes that are free. A file system that has no size, as one of memory, is not known to be full.
+pub(in crate::sysupdate) fn available(system: &Statvfs) -> u64 {
+    match system.blocks() {
+        0 => u64::MAX,
+        _ => system.blocks_available() * system.fragment_size(),
+    }
+}
+
 /// Something is removed before anything is written.
 fn give_back(path: &Path, rooms: &mut Rooms) {
     let Ok(there) = fs::symlink_metadata(path) else {
@@ -195,7 +205,7 @@ fn writable(
         .entry(fs::metadata(there)?.dev())
         .or_insert_with(|| Room {
             shown: there.display().to_string(),
-            available: system.blocks_available() * system.fragment_size(),
+            available: available(&system),
             needed: 0,
         });
     room.needed = room.needed.saturating_add(needed);
@@ -218,12 +228,16 @@ fn link(site: &Site<'_>, resource: &Resource<'_>) -> Option<String> {
             found.path.join(link)
         }
     };
-    let is_dir = |path: &Path| fs::symlink_metadata(path).is_ok_and(|there| there.is_dir());
-    is_dir(&path).then(|| {
-        let id = &transfer.id;
-        format!(
-            "{id}: CurrentSymlink= cannot replace the directory {}",
-            path.display()
-        )
-    })
+    let id = &transfer.id;
+    let shown = path.display();
+    if fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir()) {
+        return Some(format!(
+            "{id}: CurrentSymlink= cannot replace the directory {shown}"
+        ));
+    }
+    let there = path.ancestors().skip(1).find(|path| path.is_dir())?;
+    let system = statfs(there).ok()?;
+    LINKLESS
+        .contains(&system.filesystem_type())
+        .then(|| format!("{id}: CurrentSymlink= {shown}: its file system has no symbolic links"))
 }

@@ -117,11 +117,6 @@ impl Prospect {
             Size::NeedsEnd(_) | Size::Unknown => self.bytes.unwrap_or(0),
         }
     }
-
-    /// Whether all of it is known.
-    pub(super) fn is_exact(&self) -> bool {
-        matches!(self.size, Size::Exactly(_))
-    }
 }
 
 #[cfg(test)]
@@ -142,7 +137,7 @@ mod tests {
     fn the_first_bytes_tell_how_long_a_payload_will_be_and_of_xz_the_last_ones() {
         let content = vec![b'x'; 300_000];
         let (raw, asked) = looked_at(&content);
-        assert!(raw.is_raw && raw.is_exact() && raw.at_least() == 300_000);
+        assert!(raw.is_raw && matches!(raw.size, Size::Exactly(_)) && raw.at_least() == 300_000);
         assert_eq!(asked, [(0, START)]);
 
         let zst = zstd::bulk::compress(&content, 3).unwrap();
@@ -153,7 +148,7 @@ mod tests {
         let mut xz = Vec::new();
         std::io::copy(&mut liblzma::read::XzEncoder::new(&content[..], 6), &mut xz).unwrap();
         let (prospect, asked) = looked_at(&xz);
-        assert!(prospect.is_exact() && prospect.at_least() == 300_000);
+        assert!(matches!(prospect.size, Size::Exactly(_)) && prospect.at_least() == 300_000);
         assert_eq!(asked.len(), 2);
     }
 
@@ -161,11 +156,15 @@ mod tests {
     fn of_what_tells_nothing_its_length_is_the_least() {
         let gz = [0x1f, 0x8b, 8, 0];
         let (prospect, _) = looked_at(&gz);
-        assert!(!prospect.is_raw && !prospect.is_exact() && prospect.at_least() == 4);
+        assert!(!prospect.is_raw && prospect.size == Size::Unknown && prospect.at_least() == 4);
         // a server that has no parts
         let prospect = Prospect::read(100, |_, _| None);
-        assert!(!prospect.is_raw && !prospect.is_exact() && prospect.at_least() == 100);
+        assert!(!prospect.is_raw && prospect.size == Size::Unknown && prospect.at_least() == 100);
         let (prospect, _) = looked_at(&[]);
-        assert!(prospect.is_raw && prospect.is_exact() && prospect.at_least() == 0);
+        assert!(
+            prospect.is_raw
+                && matches!(prospect.size, Size::Exactly(_))
+                && prospect.at_least() == 0
+        );
     }
 }
