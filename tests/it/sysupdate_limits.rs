@@ -173,7 +173,7 @@ fn what_does_not_fit_into_the_spool_is_installed_without_it() {
         .collect();
     site.put("other_2", zst(&content));
     let spool = "var/lib/transactional-update/sysupdate/spool";
-    let mounted = Mounted::new(&site, spool, "tmpfs", "size=256k");
+    let mounted = Mounted::new(&site, spool, "tmpfs", "size=256k,mode=700");
     let told = site.ok(&["update"]);
     assert!(
         told.contains("30-other: ") && told.contains("it would begin anew"),
