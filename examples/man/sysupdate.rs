@@ -182,7 +182,7 @@ const JSON: &[(&str, &str)] = &[
     ("available", "Of check-new: a version, or null."),
     (
         "version, remove, acquire, install",
-        "Of update and acquire with --dry-run: what would be done. Each of remove has version, transfer, path; of acquire transfer, source, \
+        "Of update, acquire and vacuum with --dry-run: what would be done. Each of remove has version, transfer, path; of acquire transfer, source, \
          target, bytes; of install transfer, target. With -A there is one for each collection, with component (null: of none).",
     ),
     (

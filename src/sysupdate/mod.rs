@@ -28,6 +28,7 @@ pub mod sparse;
 pub mod specifier;
 pub mod spool;
 pub mod survey;
+pub mod sweep;
 pub mod switch;
 pub mod target;
 pub mod update;

@@ -2,15 +2,16 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
 use super::boot_partition;
-use super::definition::{Base, Place};
+use super::definition::{Base, Kind, Place, Transfer};
 use super::directory;
+use super::instance::Resource;
 use crate::sys::{Root, beneath, root};
 
 /// Directories that somebody named; the boot partitions are mounted there. Where nobody did, bootctl(1) shows where to look.
@@ -167,6 +168,103 @@ impl Bases {
             }
             _ => (root.clone(), rel),
         })
+    }
+}
+
+/// A system whose targets are looked at or changed.
+#[derive(Debug, Clone, Copy)]
+pub struct Ground<'g> {
+    /// The system.
+    pub root: &'g Root,
+    /// Where directories are.
+    pub bases: &'g Bases,
+    /// Whether each step is on disk before the next.
+    pub is_durable: bool,
+}
+
+/// The place of the link of a transfer.
+#[derive(Debug)]
+pub struct LinkPlace {
+    /// An open directory above it.
+    pub dir: OwnedFd,
+    /// Where it is below that.
+    pub path: PathBuf,
+    /// Its path, with that of the root.
+    pub shown: PathBuf,
+}
+
+impl Ground<'_> {
+    /// The directory that a transfer writes to.
+    ///
+    /// # Errors
+    /// As [`Bases::open`].
+    pub fn open(&self, transfer: &Transfer) -> Result<Directory, Unknown> {
+        match &transfer.target.place {
+            Some(place) => self.bases.open(self.root, place),
+            None => Err(Unknown::Disk),
+        }
+    }
+
+    /// The same, made when it is missing.
+    ///
+    /// # Errors
+    /// As [`Bases::make`].
+    pub fn make(&self, transfer: &Transfer) -> Result<Directory, Unknown> {
+        match &transfer.target.place {
+            Some(place) => self.bases.make(self.root, place, self.is_durable),
+            None => Err(Unknown::Disk),
+        }
+    }
+
+    /// The place of the link that a transfer keeps; `None` when it keeps none, or when that has no directory. Of partitions a link shows to
+    /// a device, which is none of these.
+    ///
+    /// # Errors
+    /// When it is not known where it is.
+    pub fn link(&self, transfer: &Transfer) -> Result<Option<LinkPlace>, Unknown> {
+        let target = &transfer.target;
+        let link = target.current_symlink.as_ref();
+        let Some(link) = link.filter(|_| target.kind != Kind::Partition) else {
+            return Ok(None);
+        };
+        if link.is_absolute() {
+            let root = self.root.path();
+            let unreadable = |e| Unknown::Unreadable(root.to_owned(), e);
+            return Ok(Some(LinkPlace {
+                dir: beneath::open_root(root).map_err(unreadable)?,
+                path: root::relative(link),
+                shown: self.root.join(link),
+            }));
+        }
+        let found = self.open(transfer)?;
+        Ok(found.dir.map(|dir| LinkPlace {
+            dir,
+            path: link.clone(),
+            shown: found.path.join(link),
+        }))
+    }
+
+    /// The instance that the link of a transfer shows to: its number in the target.
+    ///
+    /// # Errors
+    /// When the link is there and cannot be read.
+    pub fn linked(&self, resource: &Resource<'_>) -> Result<Option<usize>, Unknown> {
+        let Some(link) = self.link(resource.transfer)? else {
+            return Ok(None);
+        };
+        let text = match beneath::read_link(&link.dir, &link.path) {
+            // there is none, or something else
+            Err(e) if beneath::is_no_directory(&e) || e.kind() == ErrorKind::InvalidInput => {
+                return Ok(None);
+            }
+            other => other.map_err(|e| Unknown::Unreadable(link.shown.clone(), e))?,
+        };
+        let to = match text.is_absolute() {
+            true => self.root.join(&text),
+            false => root::inside(&link.shown.parent().unwrap_or(Path::new("")).join(&text)),
+        };
+        let mut all = resource.target.iter();
+        Ok(all.position(|instance| Path::new(&instance.shown) == to))
     }
 }
 

@@ -1,19 +1,16 @@
 //! What is installed, and what sources have.
 
-use std::io::ErrorKind;
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 
 use super::definition::{Definitions, Kind, Location, Place, Transfer};
 use super::directory::{self, Side};
 use super::instance::{Instance, Resource};
 use super::pattern::PatternList;
-use super::place::Bases;
+use super::place::{Bases, Ground};
 use super::set::Sets;
 use super::source::Manifests;
 use super::version::Version;
-use crate::sys::{Root, beneath, root};
+use crate::sys::Root;
 
 /// Everything that is known of the transfers of a collection.
 #[derive(Debug, Clone)]
@@ -69,46 +66,15 @@ impl<'d> Survey<'d> {
     /// # Errors
     /// When a link is there and cannot be read.
     pub fn linked(&self, root: &Root, bases: &Bases) -> Result<Vec<Version>> {
+        let ground = Ground {
+            root,
+            bases,
+            is_durable: false,
+        };
         let mut found = Vec::new();
         for resource in &self.enabled {
-            let target = &resource.transfer.target;
-            // of partitions a link shows to a device
-            let files = Some(target).filter(|t| t.kind != Kind::Partition);
-            let Some((link, place)) =
-                files.and_then(|t| t.current_symlink.as_ref().zip(t.place.as_ref()))
-            else {
-                continue;
-            };
-            let directory = bases.open(root, place)?;
-            let shown = match link.is_absolute() {
-                true => root.join(link),
-                false => directory.path.join(link),
-            };
-            let top = beneath::open_root(root.path())?;
-            let text = match (link.is_absolute(), directory.dir) {
-                (true, _) => beneath::read_link(top, &root::relative(link)),
-                (false, Some(dir)) => beneath::read_link(dir, link),
-                (false, None) => continue,
-            };
-            let text = match text {
-                // there is none, or something else
-                Err(e) if beneath::is_no_directory(&e) || e.kind() == ErrorKind::InvalidInput => {
-                    continue;
-                }
-                other => other.with_context(|| format!("reading the link {}", shown.display()))?,
-            };
-            let to = match text.is_absolute() {
-                true => root.join(&text),
-                false => root::inside(&shown.parent().unwrap_or(Path::new("")).join(&text)),
-            };
-            let is_it = |instance: &&Instance| Path::new(&instance.shown) == to;
-            found.extend(
-                resource
-                    .target
-                    .iter()
-                    .find(is_it)
-                    .map(|i| i.version.clone()),
-            );
+            let at = ground.linked(resource)?;
+            found.extend(at.map(|at| resource.target[at].version.clone()));
         }
         Ok(found)
     }

@@ -186,6 +186,35 @@ fn the_link_of_a_disabled_transfer_goes_with_what_it_shows_to() {
             system.write("extra/extra_5", "x");
         }
         symlink("/extra/extra_5", &path).unwrap();
+        system.write("extra/.sysupdate.partial.extra_6", "x");
+        let text = system.printed(&["vacuum", "--dry-run", "--json=short"]);
+        let plan: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let removed = plan["remove"].as_array().unwrap().iter();
+        let removed: Vec<_> = removed
+            .map(|r| (r["version"].as_str(), r["path"].as_str()))
+            .collect();
+        let shown = |path: &str| system.path().join(path).display().to_string();
+        let (partial, whole, link) = (
+            shown("extra/.sysupdate.partial.extra_6"),
+            shown("extra/extra_5"),
+            shown(at),
+        );
+        assert_eq!(
+            removed,
+            [
+                (Some("6"), Some(partial.as_str())),
+                (Some("5"), Some(whole.as_str())),
+                (None, Some(link.as_str()))
+            ]
+        );
+        assert_eq!(
+            (&plan["version"], plan["acquire"].as_array().unwrap().len()),
+            (&serde_json::Value::Null, 0)
+        );
+        assert!(system.path().join("extra/extra_5").exists() && path.symlink_metadata().is_ok());
+        let told = system.run(&["vacuum", "--dry-run"]);
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        assert!(told.contains(&format!("Would remove '{link}'.")), "{told}");
         let out = system.run(&["vacuum"]);
         let told = String::from_utf8_lossy(&out.stderr);
         assert!(out.status.success(), "{told}");

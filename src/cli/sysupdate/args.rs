@@ -68,7 +68,7 @@ pub struct Sysupdate {
     /// After update: reboot, when the new version is newer than the one that runs, or is that one and was repaired
     #[arg(long)]
     pub reboot: bool,
-    /// Show what update or acquire would do, and change nothing
+    /// Show what update, acquire or vacuum would do, and change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Transfers at a time (default: 4)
@@ -245,8 +245,11 @@ impl Sysupdate {
             .progress
             .as_deref()
             .map_or(Ok(ProgressForm::Auto), str::parse)?;
-        if self.dry_run && !matches!(verb, Verb::Update(_) | Verb::Acquire(_)) {
-            return Err("The --dry-run switch may only be used with update and acquire.".into());
+        let can_be_dry = matches!(verb, Verb::Update(_) | Verb::Acquire(_) | Verb::Vacuum);
+        if self.dry_run && !can_be_dry {
+            return Err(
+                "The --dry-run switch may only be used with update, acquire and vacuum.".into(),
+            );
         }
         let given = Given {
             definitions: self.definitions.is_some(),

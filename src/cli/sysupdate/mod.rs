@@ -3,10 +3,12 @@
 //! Standard output carries tables, JSON or a version, and nothing else.
 
 mod args;
+mod dry;
 mod enable;
 mod features;
 mod json;
 mod list;
+mod progress;
 mod table;
 mod update;
 mod vacuum;
@@ -31,7 +33,7 @@ use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions, Machine};
 use crate::sysupdate::fetch::Policy;
 use crate::sysupdate::pattern::boolean;
-use crate::sysupdate::place::{Bases, Unknown};
+use crate::sysupdate::place::{Bases, Ground, Unknown};
 use crate::sysupdate::signature;
 use crate::sysupdate::source::{Asking, Manifests};
 use crate::sysupdate::{Specifiers, Survey, Version};
@@ -175,6 +177,15 @@ impl Session {
         let found = Manifests::fetch(&self.root, definitions, &asking)?;
         found.warnings.iter().for_each(out::warn);
         Ok(found)
+    }
+
+    /// Where targets are.
+    fn ground(&self) -> Ground<'_> {
+        Ground {
+            root: &self.root,
+            bases: &self.bases,
+            is_durable: self.asked.is_synced,
+        }
     }
 
     /// The directory in which what is received is kept, if it is kept.

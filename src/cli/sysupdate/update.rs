@@ -1,13 +1,10 @@
 //! `update` and `acquire`: one version from its sources to its names.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::AsFd;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -19,15 +16,14 @@ use crate::sysupdate::fetch::Policy;
 use crate::sysupdate::set::UpdateSet;
 use crate::sysupdate::source::Manifests;
 use crate::sysupdate::spool::{self, Spool};
-use crate::sysupdate::update::{
-    self, Choice, Chosen, Plan, Progress, Prospect, Site, Step, unfinished,
-};
+use crate::sysupdate::sweep::{Gone, Sweep};
+use crate::sysupdate::update::{self, Choice, Chosen, Plan, Prospect, Site, Step, unfinished};
 use crate::sysupdate::vacuum::Wish;
-use crate::sysupdate::{Resource, Spot, Survey, Version, remove};
+use crate::sysupdate::{Resource, Spot, Survey, Version};
 
 use super::super::error;
-use super::args::ProgressForm;
-use super::json::{Form, Json};
+use super::dry::DryRun;
+use super::progress::Shown;
 use super::{LOCK_FILE, NO_DEFINITIONS, Session, vacuum};
 
 /// Transfers at a time, when nothing is said.
@@ -197,9 +193,8 @@ struct Run<'r> {
 impl Run<'_> {
     fn nothing(&self, text: &str) -> Result<ExitCode> {
         out::say(text);
-        if self.session.asked.is_dry_run && self.session.asked.form != Form::Table {
-            let none = || Json::List(Vec::new());
-            self.answer(Json::Null, none(), none(), none())?;
+        if self.session.asked.is_dry_run {
+            DryRun::new(self.session, None).show()?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -224,7 +219,9 @@ impl Run<'_> {
             for (resource, instances) in self.survey.enabled.iter().zip(&set.target) {
                 let first = instances.first().map(|at| &resource.target[*at].spot);
                 if let Some(Spot::Path(path)) = first {
-                    update::link(&self.site, resource.transfer, path)?;
+                    let ground = self.site.ground();
+                    let found = ground.make(resource.transfer)?;
+                    update::link(ground, resource.transfer, &found, path)?;
                 }
             }
         }
@@ -289,19 +286,8 @@ impl Run<'_> {
 
     /// Executes what the plan says of what goes, and then removes what others left.
     fn make_room(&self, plan: &Plan) -> Result<()> {
-        let enabled = &self.survey.enabled;
         out::say("Making room for 1 updates…");
-        for (resource, instance) in &plan.strays {
-            let resource = &enabled[*resource];
-            self.remove(resource, &resource.target[*instance].spot)?;
-        }
-        for removal in &plan.vacuum.removals {
-            vacuum::remove_one(self.session, enabled, removal)?;
-        }
-        let keep = self.unfinished(plan)?;
-        for resource in enabled {
-            vacuum::remove_left_overs(self.session, resource, &keep)?;
-        }
+        self.sweep(plan, false, &vacuum::tell_gone)?;
         match plan.vacuum.versions {
             0 => out::say("Found nothing to remove."),
             n => out::say(format_args!("Removed {n} instances.")),
@@ -309,25 +295,31 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn remove(&self, resource: &Resource<'_>, spot: &Spot) -> Result<()> {
-        let (Spot::Path(path), Some(place)) = (spot, &resource.transfer.target.place) else {
-            return Ok(());
+    fn sweep(&self, plan: &Plan, is_dry: bool, told: &dyn Fn(Gone<'_>)) -> Result<()> {
+        let enabled = &self.survey.enabled;
+        let sweep = Sweep {
+            ground: self.site.ground(),
+            is_dry,
+            told,
         };
-        let found = self.session.bases.open(&self.session.root, place)?;
-        let Some(dir) = found.dir else { return Ok(()) };
-        remove::remove(dir.as_fd(), path, self.site.is_durable)
-            .with_context(|| format!("removing {}", found.path.join(path).display()))
+        for (resource, instance) in &plan.strays {
+            let resource = &enabled[*resource];
+            sweep.stray(resource, &resource.target[*instance])?;
+        }
+        sweep.instances(enabled, &plan.vacuum.removals)?;
+        let keep = self.unfinished(plan)?;
+        enabled
+            .iter()
+            .try_for_each(|resource| sweep.left_overs(resource, &keep))
     }
 
     /// The paths of unfinished files that are gone on with or replaced.
     fn unfinished(&self, plan: &Plan) -> Result<BTreeSet<PathBuf>> {
         let mut found = BTreeSet::new();
         for (item, _) in plan.acquired() {
-            let target = &self.survey.enabled[item.resource].transfer.target;
-            if let Some(place) = &target.place {
-                let dir = self.session.bases.open(&self.session.root, place)?.path;
-                found.insert(dir.join(item.partial()));
-            }
+            let transfer = self.survey.enabled[item.resource].transfer;
+            let dir = self.site.ground().open(transfer)?.path;
+            found.insert(dir.join(item.partial()));
         }
         Ok(found)
     }
@@ -380,99 +372,27 @@ impl Run<'_> {
     /// What would be done.
     fn show_plan(&self, plan: &Plan, prospects: &[Prospect]) -> Result<()> {
         let enabled = &self.survey.enabled;
-        let removed = plan.vacuum.removals.iter().map(|removal| {
-            let resource = &enabled[removal.resource];
-            let instance = &resource.target[removal.instance];
-            (
-                instance.version.to_string(),
-                resource.transfer.id.clone(),
-                instance.shown.clone(),
-            )
-        });
-        let acquired = plan
-            .acquired()
-            .zip(prospects)
-            .map(|((item, source), prospect)| {
-                let resource = &enabled[item.resource];
-                let target = self.path(resource, &item.name);
-                (
-                    resource.transfer.id.clone(),
-                    resource.source[source].shown.clone(),
-                    target,
-                    prospect.bytes,
-                )
-            });
-        let installed = plan
-            .items
-            .iter()
-            .filter(|item| item.step != Step::Nothing)
-            .map(|item| {
-                let resource = &enabled[item.resource];
-                (
-                    resource.transfer.id.clone(),
-                    self.path(resource, &item.name),
-                )
-            });
-        if self.session.asked.form == Form::Table {
-            removed.for_each(|(_, _, path)| out::say(format_args!("Would remove '{path}'.")));
-            acquired.for_each(|(_, source, target, _)| {
-                out::say(format_args!("Would acquire {source} → {target}."));
-            });
-            installed.for_each(|(_, target)| out::say(format_args!("Would install '{target}'.")));
-            return Ok(());
+        let dry = RefCell::new(DryRun::new(self.session, Some(&plan.version)));
+        self.sweep(plan, true, &|gone| dry.borrow_mut().remove(gone))?;
+        let mut dry = dry.into_inner();
+        for ((item, source), prospect) in plan.acquired().zip(prospects) {
+            let resource = &enabled[item.resource];
+            let source = &resource.source[source].shown;
+            let target = self.path(resource, &item.name);
+            dry.acquire(&resource.transfer.id, source, &target, prospect.bytes);
         }
-        let text = |text: String| Json::Text(text);
-        let removed = removed.map(|(version, transfer, path)| {
-            Json::Object(vec![
-                ("version", text(version)),
-                ("transfer", text(transfer)),
-                ("path", text(path)),
-            ])
-        });
-        let acquired = acquired.map(|(transfer, source, target, bytes)| {
-            Json::Object(vec![
-                ("transfer", text(transfer)),
-                ("source", text(source)),
-                ("target", text(target)),
-                ("bytes", bytes.map_or(Json::Null, Json::Number)),
-            ])
-        });
-        let installed = installed.map(|(transfer, target)| {
-            Json::Object(vec![("transfer", text(transfer)), ("target", text(target))])
-        });
-        self.answer(
-            text(plan.version.to_string()),
-            Json::List(removed.collect()),
-            Json::List(acquired.collect()),
-            Json::List(installed.collect()),
-        )
-    }
-
-    /// Prints a plan as JSON; of several, each says whose it is.
-    fn answer(&self, version: Json, remove: Json, acquire: Json, install: Json) -> Result<()> {
-        let asked = &self.session.asked;
-        let mut all = vec![
-            ("version", version),
-            ("remove", remove),
-            ("acquire", acquire),
-            ("install", install),
-        ];
-        if asked.is_of_all {
-            let component = match &asked.collection {
-                Collection::Component(name) => Json::Text(name.clone()),
-                _ => Json::Null,
-            };
-            all.insert(0, ("component", component));
+        for item in plan.items.iter().filter(|item| item.step != Step::Nothing) {
+            let resource = &enabled[item.resource];
+            dry.install(&resource.transfer.id, &self.path(resource, &item.name));
         }
-        Ok(out::answer(&Json::Object(all).written(asked.form))?)
+        dry.show()
     }
 
     /// A path in the target of a transfer, for a person.
-    fn path(&self, resource: &Resource<'_>, name: &Path) -> String {
-        let place = resource.transfer.target.place.as_ref();
-        let found = place.and_then(|p| self.session.bases.open(&self.session.root, p).ok());
+    fn path(&self, resource: &Resource<'_>, name: &Path) -> PathBuf {
+        let found = self.site.ground().open(resource.transfer).ok();
         let dir = found.map_or(PathBuf::new(), |found| found.path);
-        dir.join(name).display().to_string()
+        dir.join(name)
     }
 }
 
@@ -513,70 +433,4 @@ fn reboot_after(installed: &Chosen<'_>, booted: &Version) -> Result<()> {
         }
     }
     super::reboot()
-}
-
-/// Progress as it is shown: each transfer at most once for ten percent, or in five seconds.
-struct Shown {
-    form: ProgressForm,
-    version: String,
-    /// How many there are.
-    transfers: u64,
-    last: Mutex<BTreeMap<String, (u64, Instant)>>,
-}
-
-/// How much has to come before a line follows a line, in percent.
-const STEP: u64 = 10;
-/// How long it takes at most.
-const PAUSE: Duration = Duration::from_secs(5);
-
-impl Shown {
-    fn new(form: ProgressForm, plan: &Plan) -> Shown {
-        Shown {
-            form,
-            version: plan.version.to_string(),
-            transfers: plan.acquired().count().max(1) as u64,
-            last: Mutex::default(),
-        }
-    }
-
-    fn tell(&self, progress: Progress<'_>) {
-        let percent = progress
-            .total
-            .filter(|total| *total > 0)
-            .map(|total| progress.bytes.min(total) * 100 / total);
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let is_due = last.get(progress.transfer).is_none_or(|(told, at)| {
-            let has_come = percent.is_some_and(|p| p / STEP != told / STEP);
-            has_come || now.duration_since(*at) >= PAUSE
-        });
-        if !is_due {
-            return;
-        }
-        last.insert(progress.transfer.to_owned(), (percent.unwrap_or(0), now));
-        let whole = last.values().map(|(percent, _)| percent).sum::<u64>() / self.transfers;
-        notify::send(&format!("X_SYSUPDATE_PROGRESS={whole}"));
-        match self.form {
-            ProgressForm::None => {}
-            ProgressForm::Json => out::plain(self.json(progress, percent).trim_end()),
-            ProgressForm::Auto | ProgressForm::Plain => {
-                let percent = percent.map_or(String::new(), |p| format!(" ({p} %)"));
-                let (transfer, bytes) = (progress.transfer, progress.bytes);
-                out::say(format_args!("{transfer}: {bytes} bytes{percent}"));
-            }
-        }
-    }
-
-    fn json(&self, progress: Progress<'_>, percent: Option<u64>) -> String {
-        let number = |n: Option<u64>| n.map_or(Json::Null, Json::Number);
-        let line = Json::Object(vec![
-            ("transfer", Json::Text(progress.transfer.to_owned())),
-            ("version", Json::Text(self.version.clone())),
-            ("phase", Json::Text("acquire".to_owned())),
-            ("bytes", Json::Number(progress.bytes)),
-            ("total", number(progress.total)),
-            ("percent", number(percent)),
-        ]);
-        line.written(Form::Short)
-    }
 }

@@ -86,7 +86,7 @@ fn one(
     report: Report<'_>,
 ) -> Result<()> {
     site.cancel.check()?;
-    let found = site.target(resource.transfer)?;
+    let found = site.ground().make(resource.transfer)?;
     let dir = found.dir.as_ref().context("it has no directory")?;
     let place = Place::new(dir, &found.path, &item.name, site.is_durable)?;
     let progress = |bytes, total| {

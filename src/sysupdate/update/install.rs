@@ -10,6 +10,7 @@ use super::plan::{Item, Plan, Step};
 use crate::sys::{beneath, failpoint, root};
 use crate::sysupdate::definition::Transfer;
 use crate::sysupdate::instance::Resource;
+use crate::sysupdate::place::{Directory, Ground};
 use crate::sysupdate::target::{Place, point_link};
 
 /// Installs all that is pending of a version, each durable before the next, and the link of each transfer after its instance. `told` is
@@ -25,16 +26,16 @@ pub fn install(
 ) -> Result<()> {
     for item in &plan.items {
         let transfer = enabled[item.resource].transfer;
-        one(site, transfer, item, told).with_context(|| transfer.id.clone())?;
+        one(site.ground(), transfer, item, told).with_context(|| transfer.id.clone())?;
     }
     Ok(())
 }
 
-fn one(site: &Site<'_>, transfer: &Transfer, item: &Item, told: &dyn Fn(&Path)) -> Result<()> {
+fn one(ground: Ground<'_>, transfer: &Transfer, item: &Item, told: &dyn Fn(&Path)) -> Result<()> {
+    let found = ground.make(transfer)?;
+    let dir = found.dir.as_ref().context("it has no directory")?;
     if item.step != Step::Nothing {
-        let found = site.target(transfer)?;
-        let dir = found.dir.as_ref().context("it has no directory")?;
-        let place = Place::new(dir, &found.path, &item.name, site.is_durable)?;
+        let place = Place::new(dir, &found.path, &item.name, ground.is_durable)?;
         let pending = place
             .found_pending()
             .ok()
@@ -42,33 +43,29 @@ fn one(site: &Site<'_>, transfer: &Transfer, item: &Item, told: &dyn Fn(&Path)) 
         pending.install(&attributes(transfer, item, None))?;
         told(&found.path.join(&item.name));
     }
-    link(site, transfer, &item.name)
+    link(ground, transfer, &found, &item.name)
 }
 
-/// Lets the link of a transfer, if it has one, show to the instance `name` of its target.
+/// Lets the link of a transfer, if it has one, show to the instance `name` of its target, the directory `found`.
 ///
 /// # Errors
 /// When it cannot be made; the old one is still there then.
-pub fn link(site: &Site<'_>, transfer: &Transfer, name: &Path) -> Result<()> {
+pub fn link(ground: Ground<'_>, transfer: &Transfer, found: &Directory, name: &Path) -> Result<()> {
     let Some(link) = &transfer.target.current_symlink else {
         return Ok(());
     };
-    let found = site.target(transfer)?;
     let dir = found.dir.as_ref().context("it has no directory")?;
     if link.is_absolute() {
         let link = root::relative(link);
-        let inside = found.path.strip_prefix(site.root.path());
+        let inside = ground.root.strip(&found.path);
         let to = inside.unwrap_or(&found.path).join(name);
-        let top = beneath::open_root(site.root.path())?;
-        point_link(
-            top,
-            site.root.path(),
-            &link,
-            &way(&link, &root::relative(&to)),
-            site.is_durable,
-        )?;
+        let shown = ground.root.path();
+        let top = beneath::open_root(shown)?;
+        let text = way(&link, &root::relative(&to));
+        point_link(top, shown, &link, &text, ground.is_durable)?;
     } else {
-        point_link(dir, &found.path, link, &way(link, name), site.is_durable)?;
+        let text = way(link, name);
+        point_link(dir, &found.path, link, &text, ground.is_durable)?;
     }
     failpoint::hit("sysupdate-linked")?;
     Ok(())

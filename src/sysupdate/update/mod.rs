@@ -20,9 +20,8 @@ pub use preflight::check;
 pub use prospect::Prospect;
 
 use super::cancel::Cancel;
-use super::definition::Transfer;
 use super::fetch::Policy;
-use super::place::{Bases, Directory, Unknown};
+use super::place::{Bases, Ground};
 use super::source::Manifests;
 use super::spool::Spool;
 use crate::sys::Root;
@@ -46,12 +45,14 @@ pub struct Site<'s> {
     pub is_durable: bool,
 }
 
-impl Site<'_> {
-    /// The directory that a transfer writes to, made when it is missing.
-    fn target(&self, transfer: &Transfer) -> Result<Directory, Unknown> {
-        match &transfer.target.place {
-            Some(place) => self.bases.make(self.root, place, self.is_durable),
-            None => Err(Unknown::Disk),
+impl<'s> Site<'s> {
+    /// Where targets are changed.
+    #[must_use]
+    pub fn ground(&self) -> Ground<'s> {
+        Ground {
+            root: self.root,
+            bases: self.bases,
+            is_durable: self.is_durable,
         }
     }
 }
