@@ -92,6 +92,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("liblzma", &["sysupdate"]),
     ("lz4_flex", &["sysupdate"]),
     ("zstd", &["sysupdate"]),
+    ("gptman", &["sysupdate"]),
+    ("hmac", &["sysupdate"]),
     ("libloading", &["sys"]),
     (
         "anyhow",

@@ -5,6 +5,7 @@
 
 pub mod attr;
 pub mod beneath;
+pub mod block;
 pub mod cmd;
 pub mod failpoint;
 pub mod failure;

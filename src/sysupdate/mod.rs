@@ -4,7 +4,7 @@
 //! disk and the order of versions are those of systemd-sysupdate(8), so that either program can go on where the other one
 //! stopped; where that one loses data, this one does otherwise.
 //!
-//! Must not print, and knows nothing of snapshots or packages. Nothing here follows a link below the directory of a
+//! Tells nothing but warnings, and knows nothing of snapshots or packages. Nothing here follows a link below the directory of a
 //! resource.
 
 pub mod archive;
@@ -14,6 +14,7 @@ pub mod decompress;
 pub mod definition;
 pub mod directory;
 pub mod fetch;
+pub mod gpt;
 pub mod instance;
 pub mod manifest;
 pub mod partition_type;

@@ -1,0 +1,199 @@
+//! Disks: whole block devices, and plain files that are images of such.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::{Bad, Table};
+use crate::sys::block::{self, TableLock};
+use crate::sys::root::descriptor_path;
+use crate::sys::{Root, beneath, root, signal};
+
+/// How long whoever has the lock of a disk is waited for: nobody has it for longer than a table takes to be written.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often that is looked for.
+const LOOKS: u32 = 300;
+
+/// Why a disk cannot be used.
+#[derive(Debug)]
+pub enum NoDisk {
+    /// It cannot be opened or asked.
+    Unreadable(PathBuf, io::Error),
+    /// It is a device, and not to be used for another system than the running one.
+    Device(PathBuf),
+    /// It is neither a block device nor a file.
+    Kind(PathBuf),
+    /// It has no table that counts.
+    Table(PathBuf, Bad),
+    /// Another program does not give up its lock.
+    Locked(PathBuf),
+    /// Its table cannot be changed.
+    NotWritten(PathBuf, io::Error),
+}
+
+impl fmt::Display for NoDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NoDisk::Unreadable(path, e) => write!(f, "{} cannot be read: {e}", path.display()),
+            NoDisk::Device(path) => write!(
+                f,
+                "{}: access to device nodes is prohibited when another root is given",
+                path.display()
+            ),
+            NoDisk::Kind(path) => write!(
+                f,
+                "{} is neither a block device nor the image of a disk",
+                path.display()
+            ),
+            NoDisk::Table(path, Bad::None) => write!(f, "Disk {} {}", path.display(), Bad::None),
+            NoDisk::Table(path, bad) => write!(f, "Disk {}: {bad}", path.display()),
+            NoDisk::Locked(path) => write!(
+                f,
+                "{} is locked by another program for too long; try again when it has ended",
+                path.display()
+            ),
+            NoDisk::NotWritten(path, e) => {
+                write!(f, "the partition table of {}: {e}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for NoDisk {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            NoDisk::Unreadable(_, e) | NoDisk::NotWritten(_, e) => Some(e),
+            NoDisk::Table(_, bad) => Some(bad),
+            _ => None,
+        }
+    }
+}
+
+/// Which disk it is, whatever it is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DiskId(u64, u64);
+
+/// An open disk.
+#[derive(Debug)]
+pub struct Disk {
+    file: File,
+    path: PathBuf,
+    id: DiskId,
+    /// Bytes of a sector; `None` for an image, whose table tells it.
+    sector: Option<u64>,
+}
+
+impl Disk {
+    /// Opens the disk `path` of the system at `root`, whose links are resolved there, to be read and, when it is `writable`, written.
+    ///
+    /// # Errors
+    /// [`NoDisk`]; a device only of the running system.
+    pub fn open(root: &Root, path: &Path, writable: bool) -> Result<Disk, NoDisk> {
+        let shown = root.join(path);
+        let unreadable = |e: io::Error| NoDisk::Unreadable(shown.clone(), e);
+        let found = beneath::open_root(root.path())
+            .and_then(|top| beneath::resolve(top, &root::relative(path)))
+            .map_err(unreadable)?;
+        let file = reopen(&found, writable).map_err(unreadable)?;
+        let there = file.metadata().map_err(unreadable)?;
+        let (id, sector) = if there.file_type().is_block_device() {
+            if *root != Root::live() {
+                return Err(NoDisk::Device(shown));
+            }
+            let sector = block::sector_size(&file).map_err(unreadable)?;
+            (DiskId(0, there.rdev()), Some(sector))
+        } else if there.is_file() {
+            (DiskId(there.dev(), there.ino()), None)
+        } else {
+            return Err(NoDisk::Kind(shown));
+        };
+        Ok(Disk {
+            file,
+            path: shown,
+            id,
+            sector,
+        })
+    }
+
+    /// Its path, for words.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn id(&self) -> DiskId {
+        self.id
+    }
+
+    /// What a partition of it is called (sd_device(3)): the number comes after the path, and after a `p` when that ends with a digit.
+    #[must_use]
+    pub fn partition(&self, number: u32) -> String {
+        let path = self.path.display().to_string();
+        let between = match path.ends_with(|c: char| c.is_ascii_digit()) {
+            true => "p",
+            false => "",
+        };
+        format!("{path}{between}{number}")
+    }
+
+    /// Its table.
+    ///
+    /// # Errors
+    /// [`NoDisk`].
+    pub fn table(&self) -> Result<Table, NoDisk> {
+        use std::io::{BufReader, Seek, SeekFrom};
+        let mut file = &self.file;
+        // also of a device, which has no length otherwise
+        let length = file
+            .seek(SeekFrom::End(0))
+            .map_err(|e| NoDisk::Unreadable(self.path.clone(), e))?;
+        Table::read(&mut BufReader::new(file), length, self.sector)
+            .map_err(|bad| NoDisk::Table(self.path.clone(), bad))
+    }
+
+    /// Changes its table as `what` does, which gets it as it is then; nobody who keeps to flock(2), as udev does, has the disk meanwhile.
+    /// Either all of the change is on disk when this returns, or, after a crash, all or nothing of it.
+    ///
+    /// # Errors
+    /// That of `what`: nothing is written then; [`NoDisk`].
+    pub fn change(&self, what: impl FnOnce(&mut Table) -> io::Result<()>) -> Result<Table, NoDisk> {
+        let not_written = |e: io::Error| NoDisk::NotWritten(self.path.clone(), e);
+        let _locked = self.lock()?;
+        let mut table = self.table()?;
+        what(&mut table).map_err(not_written)?;
+        for copy in table.writes().map_err(not_written)? {
+            for (at, bytes) in copy {
+                self.file.write_all_at(&bytes, at).map_err(not_written)?;
+            }
+            // always: what is read is whole only when this copy is on disk before the next is begun
+            self.file.sync_all().map_err(not_written)?;
+        }
+        self.table()
+    }
+
+    /// The lock that all who write partition tables take.
+    fn lock(&self) -> Result<TableLock, NoDisk> {
+        let failed = |e: io::Error| NoDisk::NotWritten(self.path.clone(), e);
+        for _ in 0..LOOKS {
+            if let Some(lock) = TableLock::try_take(&self.file).map_err(failed)? {
+                return Ok(lock);
+            }
+            signal::check().map_err(|e| failed(io::Error::other(e)))?;
+            std::thread::sleep(PATIENCE / LOOKS);
+        }
+        Err(NoDisk::Locked(self.path.clone()))
+    }
+}
+
+/// The same object with a descriptor of its own, which can write.
+fn reopen(found: &OwnedFd, writable: bool) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(writable);
+    options.open(descriptor_path(found.as_fd()))
+}
