@@ -136,7 +136,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "disable-feature NAME…",
-        "Lets features take no part. vacuum removes what their transfers have installed.",
+        "Lets features take no part. vacuum and the next update remove what their transfers have installed.",
     ),
     (
         "components",

@@ -61,6 +61,14 @@ pub struct Plan {
     pub disabled_transfers: usize,
 }
 
+impl Plan {
+    /// Whether nothing goes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.removals.is_empty() && self.disabled.is_empty()
+    }
+}
+
 /// Why there is no plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Impossible {

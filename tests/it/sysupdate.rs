@@ -225,6 +225,21 @@ fn the_link_of_a_disabled_transfer_goes_with_what_it_shows_to() {
 }
 
 #[test]
+fn an_update_removes_what_disabled_transfers_have() {
+    let system = System::with(&["1.1"], &["1.0"]);
+    system.write("extra/extra_5", "x");
+    let dry = system.printed(&["update", "--dry-run", "--json=short"]);
+    assert!(dry.contains("/extra/extra_5\""), "{dry}");
+    assert!(system.path().join("extra/extra_5").exists());
+    let out = system.run(&["update"]);
+    let told = String::from_utf8_lossy(&out.stderr);
+    assert!(out.status.success(), "{told}");
+    assert!(told.contains("Removed 1 disabled transfers."), "{told}");
+    assert!(system.names("extra").is_empty());
+    assert!(system.path().join("images/os_1.1.raw").exists());
+}
+
+#[test]
 fn read_only_subvolumes_and_those_in_them_are_removed() {
     let machine = Machine::of(Variant::RoSqlite);
     machine.install();
@@ -357,8 +372,7 @@ fn what_is_unfinished_is_listed_and_removed_with_what_is_too_much() {
         format!(
             "♻\u{fe0f} Removing left-over '{path}/images/.#sysupdateos_1.2.raw0123456789abcdef'."
         ),
-        "Removed 2 instances.".to_owned(),
-        "Removed 1 disabled transfers.\n".to_owned(),
+        "Removed 2 instances, and 1 disabled transfers.\n".to_owned(),
     ];
     assert_eq!(told, lines.join("\n"));
     assert_eq!(system.names("images"), ["os_0.9.raw", "os_1.0.raw"]);

@@ -286,11 +286,14 @@ impl Run<'_> {
 
     /// Executes what the plan says of what goes, and then removes what others left.
     fn make_room(&self, plan: &Plan) -> Result<()> {
-        out::say("Making room for 1 updates…");
+        // nobody asks for room for what is there already
+        let is_told = plan.acquired().next().is_some() || !plan.vacuum.is_empty();
+        if is_told {
+            out::say("Making room for 1 updates…");
+        }
         self.sweep(plan, false, &vacuum::tell_gone)?;
-        match plan.vacuum.versions {
-            0 => out::say("Found nothing to remove."),
-            n => out::say(format_args!("Removed {n} instances.")),
+        if is_told {
+            vacuum::tell_removed(&plan.vacuum);
         }
         Ok(())
     }
@@ -307,6 +310,7 @@ impl Run<'_> {
             sweep.stray(resource, &resource.target[*instance])?;
         }
         sweep.instances(enabled, &plan.vacuum.removals)?;
+        sweep.disabled(&self.survey.disabled, &plan.vacuum.disabled)?;
         let keep = self.unfinished(plan)?;
         enabled
             .iter()

@@ -109,17 +109,18 @@ fn tell(session: &Session, done: &Plan) -> Result<()> {
             &Json::Object(counts).written(session.asked.form),
         )?);
     }
-    if done.versions > 0 {
-        out::say(format_args!("Removed {} instances.", done.versions));
-    }
-    if done.disabled_transfers > 0 {
-        out::say(format_args!(
-            "Removed {} disabled transfers.",
-            done.disabled_transfers
-        ));
-    }
-    if done.versions == 0 && done.disabled_transfers == 0 {
-        out::say("Found nothing to remove.");
-    }
+    tell_removed(done);
     Ok(())
+}
+
+/// How much went.
+pub(super) fn tell_removed(done: &Plan) {
+    out::say(match (done.versions, done.disabled_transfers) {
+        (0, 0) => "Found nothing to remove.".to_owned(),
+        (versions, 0) => format!("Removed {versions} instances."),
+        (0, disabled) => format!("Removed {disabled} disabled transfers."),
+        (versions, disabled) => {
+            format!("Removed {versions} instances, and {disabled} disabled transfers.")
+        }
+    });
 }
