@@ -46,6 +46,7 @@ proof:
 	@tests/proof/etc-in-initrd.sh target/release
 	@CARGO="$(CARGO)" tests/proof/etc-as-subvolume.sh
 	@CARGO="$(CARGO)" tests/proof/systemd-versions.sh
+	@CARGO="$(CARGO)" tests/proof/sysupdate-peer.sh
 	@CARGO="$(CARGO)" tests/proof/kill-sweep.sh
 	@CARGO="$(CARGO)" tests/proof/soak.sh
 	@CARGO="$(CARGO)" tests/proof/power-cut.sh

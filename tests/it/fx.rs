@@ -387,6 +387,17 @@ impl Ran {
         }
     }
 
+    /// What is known of a call from elsewhere.
+    pub(crate) fn told(script: &str, code: i32, stdout: String, stderr: String) -> Ran {
+        let script = script.to_owned();
+        Ran {
+            script,
+            code,
+            stdout,
+            stderr,
+        }
+    }
+
     #[track_caller]
     pub(crate) fn succeeds(self) -> Ran {
         self.exits(0)

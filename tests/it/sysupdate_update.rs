@@ -42,24 +42,35 @@ pub(crate) fn image(version: &str, length: usize) -> Vec<u8> {
         .collect()
 }
 
-/// An archive (POSIX ustar) with one file.
-fn archive(name: &str, content: &[u8]) -> Vec<u8> {
+/// An archive (POSIX ustar) with one file in one directory.
+fn archive(dir: &str, name: &str, content: &[u8]) -> Vec<u8> {
+    let mut all = header(&format!("{dir}/"), b"0000755", b'5', 0);
+    all.extend(header(
+        &format!("{dir}/{name}"),
+        b"0000644",
+        b'0',
+        content.len(),
+    ));
+    let padded = content.len().next_multiple_of(512);
+    all.extend(content);
+    all.resize(2 * 512 + padded + 1024, 0);
+    all
+}
+
+fn header(name: &str, mode: &[u8], kind: u8, length: usize) -> Vec<u8> {
     let mut head = vec![0_u8; 512];
     let mut put = |at: usize, text: &[u8]| head[at..at + text.len()].copy_from_slice(text);
     put(0, name.as_bytes());
-    put(100, b"0000644\0");
+    put(100, mode);
     put(108, b"0000000\0");
     put(116, b"0000000\0");
-    put(124, format!("{:011o}\0", content.len()).as_bytes());
+    put(124, format!("{length:011o}\0").as_bytes());
     put(136, b"00000000000\0");
     put(148, b"        ");
-    put(156, b"0");
+    put(156, &[kind]);
     put(257, b"ustar\x0000");
     let sum: u32 = head.iter().map(|b| u32::from(*b)).sum();
     head[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let padded = content.len().next_multiple_of(512);
-    head.extend(content);
-    head.resize(512 + padded + 1024, 0);
     head
 }
 
@@ -145,9 +156,18 @@ impl Site {
             .iter()
             .map(|b| format!("{b:02x}"))
             .collect();
-        self.answer(name, Answer::of(&Arc::new(content)).etag("\"1\""));
+        let answer = Answer::of(&Arc::new(content)).etag("\"1\"");
+        self.answer(
+            name,
+            answer.header("Last-Modified", "Wed, 01 May 2024 12:00:00 GMT"),
+        );
         self.sums.insert(name.to_owned(), digest);
         self.publish();
+    }
+
+    /// What a file of the server has in it.
+    pub(crate) fn payload(&self, name: &str) -> Arc<Vec<u8>> {
+        self.files.lock().unwrap()[name][0].body()
     }
 
     /// Names a file with this digest in the manifest.
@@ -174,7 +194,7 @@ impl Site {
         let length = self.length;
         self.put(
             &format!("tree_{version}.tar"),
-            archive("usr/file", version.as_bytes()),
+            archive("usr", "file", version.as_bytes()),
         );
         self.put(&format!("os_{version}.raw"), image(version, length));
         self.put(&format!("os_{version}.efi"), image(version, 3000));
@@ -560,7 +580,7 @@ pub(crate) fn goes_on(request: &Request) -> bool {
     request.path == "/os_2.raw" && range.is_some_and(|range| !range.starts_with("bytes=0-"))
 }
 
-fn wait_until(is: impl Fn() -> bool) {
+pub(crate) fn wait_until(is: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is() {
         assert!(begun.elapsed() < Duration::from_secs(60));

@@ -98,6 +98,10 @@ impl Answer {
         self
     }
 
+    pub(crate) fn body(&self) -> Arc<Vec<u8>> {
+        Arc::clone(&self.body)
+    }
+
     pub(crate) fn etag(self, etag: &str) -> Answer {
         self.header("ETag", etag)
     }
