@@ -236,6 +236,7 @@ mod tests {
             point: point.into(),
             read_only: false,
             fs_type: "btrfs".into(),
+            source: PathBuf::new(),
         };
         let before = ["/", "/usr/local", "/usr/hidden", "/usrlocal", "/boot/efi"].map(mount);
         assert_eq!(

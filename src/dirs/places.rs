@@ -159,6 +159,7 @@ mod tests {
             point: p.into(),
             read_only: false,
             fs_type: "btrfs".into(),
+            source: PathBuf::new(),
         };
         points.iter().map(new).collect()
     }

@@ -70,6 +70,7 @@ mod tests {
             point: point.into(),
             read_only: false,
             fs_type: fs_type.into(),
+            source: std::path::PathBuf::new(),
         }
     }
 

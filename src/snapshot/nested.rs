@@ -344,6 +344,7 @@ mod tests {
             point: "/etc".into(),
             read_only: false,
             fs_type: fs_type.into(),
+            source: PathBuf::new(),
         }
     }
 

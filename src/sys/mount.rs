@@ -26,6 +26,8 @@ pub struct Mount {
     pub read_only: bool,
     /// Type of the file system, as `btrfs`.
     pub fs_type: String,
+    /// What it is of, as its type calls it: often a device.
+    pub source: PathBuf,
 }
 
 /// A line of fstab(5).
@@ -57,13 +59,15 @@ fn parse_mountinfo(info: &[u8]) -> Vec<Mount> {
             let mut fields = before.split(' ').skip(3);
             let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
             let mut rest = after.split(' ');
-            let (fs_type, super_options) = (rest.next()?, rest.nth(1).unwrap_or(""));
+            let (fs_type, source) = (rest.next()?, rest.next()?);
+            let super_options = rest.next().unwrap_or("");
             let has_ro = |list: &str| list.split(',').any(|o| o == "ro");
             Some(Mount {
                 root: unescape(root),
                 point: unescape(point),
                 read_only: has_ro(options) || has_ro(super_options),
                 fs_type: fs_type.to_owned(),
+                source: unescape(source),
             })
         })
         .collect()

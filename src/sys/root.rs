@@ -45,6 +45,8 @@ pub(crate) const COMMAND_LINE: &str = "/proc/cmdline";
 pub(crate) const LOGIN: &str = "/org/freedesktop/login1";
 /// Where devices are (file-hierarchy(7)).
 pub(crate) const DEVICES: &str = "/dev";
+/// What the kernel knows of block devices, by their numbers (sysfs(5)).
+pub(crate) const BLOCK_DEVICES: &str = "/sys/dev/block";
 /// Search path of every program that is started on behalf of the system.
 pub(crate) const SEARCH_PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// What a root directory is called from inside.

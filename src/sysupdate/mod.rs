@@ -24,6 +24,7 @@ pub mod place;
 pub mod remove;
 pub mod set;
 pub mod signature;
+pub mod slots;
 pub mod source;
 pub mod sparse;
 pub mod specifier;

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use super::boot_partition;
 use super::definition::{Base, Kind, Place, Transfer};
 use super::directory;
+use super::gpt::{Disk, NoDisk};
 use super::instance::Resource;
 use crate::sys::{Root, beneath, root};
 
@@ -214,6 +215,19 @@ impl Ground<'_> {
             Some(place) => self.bases.make(self.root, place, self.is_durable),
             None => Err(Unknown::Disk),
         }
+    }
+
+    /// The disk whose partitions a transfer writes: the one that is named, or that the root directory is on.
+    ///
+    /// # Errors
+    /// As [`Disk::open`].
+    pub fn disk(&self, transfer: &Transfer, writable: bool) -> Result<Disk, NoDisk> {
+        let named = transfer.target.place.as_ref().map(|place| &*place.path);
+        Disk::open(
+            self.root,
+            named.unwrap_or(Path::new(root::INSIDE)),
+            writable,
+        )
     }
 
     /// The place of the link that a transfer keeps; `None` when it keeps none, or when that has no directory. Of partitions a link shows to

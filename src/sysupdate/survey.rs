@@ -1,16 +1,19 @@
 //! What is installed, and what sources have.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
 use super::definition::{Definitions, Kind, Location, Place, Transfer};
 use super::directory::{self, Side};
-use super::instance::{Instance, Resource};
+use super::gpt::{Disk, DiskId, Table};
+use super::instance::{Instance, Resource, Slots};
+use super::partition_type::PartitionType;
 use super::pattern::PatternList;
 use super::place::{Bases, Ground};
 use super::set::Sets;
+use super::slots;
 use super::source::Manifests;
 use super::version::Version;
-use crate::sys::Root;
+use crate::sys::{Root, out};
 
 /// Everything that is known of the transfers of a collection.
 #[derive(Debug, Clone)]
@@ -35,6 +38,12 @@ impl<'d> Survey<'d> {
         manifests: Option<&Manifests>,
     ) -> Result<Survey<'d>> {
         let (mut enabled, mut disabled) = (Vec::new(), Vec::new());
+        let ground = Ground {
+            root,
+            bases,
+            is_durable: false,
+        };
+        let mut disks = Disks::default();
         for transfer in &definitions.transfers {
             let about =
                 |what: &str| format!("{}: looking into its {what}", transfer.path.display());
@@ -42,11 +51,17 @@ impl<'d> Survey<'d> {
                 Some(manifests) if transfer.is_enabled => source(root, transfer, bases, manifests),
                 _ => Ok(Vec::new()),
             };
+            let source = source.with_context(|| about("source"))?;
+            let (target, slots) = match transfer.target.kind {
+                Kind::Partition => disks.look(ground, transfer).map(|(t, s)| (t, Some(s))),
+                _ => target(root, transfer, bases).map(|target| (target, None)),
+            }
+            .with_context(|| about("target"))?;
             let resource = Resource {
                 transfer,
-                source: source.with_context(|| about("source"))?,
-                target: target(root, transfer, bases).with_context(|| about("target"))?,
-                slots: None,
+                source,
+                target,
+                slots,
             };
             match transfer.is_enabled {
                 true => enabled.push(resource),
@@ -98,12 +113,48 @@ fn source(
 
 fn target(root: &Root, transfer: &Transfer, bases: &Bases) -> Result<Vec<Instance>> {
     let target = &transfer.target;
-    match (&target.place, target.kind) {
-        (None, _) | (_, Kind::Partition) => bail!("partitions cannot be read yet"),
-        (Some(place), kind) => {
-            let patterns = &target.patterns;
-            listed(root, bases, place, patterns, kind, Side::Target)
-        }
+    let place = target.place.as_ref().context("it has no path")?;
+    let (patterns, kind) = (&target.patterns, target.kind);
+    listed(root, bases, place, patterns, kind, Side::Target)
+}
+
+/// Disks that were looked at.
+#[derive(Default)]
+struct Disks {
+    /// Each once, however often it is named.
+    read: Vec<(Disk, Table)>,
+    /// Transfers to the same type on the same disk share their slots.
+    pools: Vec<(DiskId, PartitionType)>,
+}
+
+impl Disks {
+    fn look(&mut self, ground: Ground<'_>, transfer: &Transfer) -> Result<(Vec<Instance>, Slots)> {
+        let disk = ground.disk(transfer, false)?;
+        let id = disk.id();
+        let at = match self.read.iter().position(|(disk, _)| disk.id() == id) {
+            Some(at) => at,
+            None => {
+                let table = disk.table()?;
+                if let Some(warning) = table.warning() {
+                    out::warn(format_args!("{}: {warning}", disk.path().display()));
+                }
+                self.read.push((disk, table));
+                self.read.len() - 1
+            }
+        };
+        let (disk, table) = &self.read[at];
+        let (instances, free) = slots::look(disk, table, &transfer.target);
+        let pool = (id, transfer.target.partition_type);
+        let number = self.pools.iter().position(|known| *known == pool);
+        let number = number.unwrap_or_else(|| {
+            self.pools.push(pool);
+            self.pools.len() - 1
+        });
+        let slots = Slots {
+            pool: number,
+            free: free.len(),
+        };
+        Ok((instances, slots))
     }
 }
 

@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::definition::Kind;
 use super::instance::{Instance, Resource, Spot, State};
 use super::place::Ground;
 use super::vacuum::{Removal, Why};
-use super::{directory, remove};
+use super::{directory, remove, slots};
 
 /// Something that goes.
 #[derive(Debug, Clone, Copy)]
@@ -95,11 +96,17 @@ impl Sweep<'_> {
     }
 
     fn instance(&self, resource: &Resource<'_>, instance: &Instance, why: Why) -> Result<()> {
-        let Spot::Path(path) = &instance.spot else {
-            bail!("{}: slots cannot be emptied yet", instance.shown);
-        };
         let what = What::Instance(instance, why);
         self.tell(resource, Path::new(&instance.shown), what);
+        let path = match &instance.spot {
+            Spot::Path(path) => path,
+            Spot::Partition(_) if self.is_dry => return Ok(()),
+            Spot::Partition(number) => {
+                let disk = self.ground.disk(resource.transfer, true)?;
+                slots::empty(&disk, *number, &resource.transfer.target, instance)?;
+                return Ok(());
+            }
+        };
         let found = self.ground.open(resource.transfer)?;
         let Some(dir) = found.dir.filter(|_| !self.is_dry) else {
             return Ok(());
@@ -127,6 +134,10 @@ impl Sweep<'_> {
     /// The first that cannot be found or removed.
     pub fn left_overs(&self, resource: &Resource<'_>, keep: &BTreeSet<PathBuf>) -> Result<()> {
         let target = &resource.transfer.target;
+        if target.kind == Kind::Partition {
+            // what was begun in a slot has a version
+            return Ok(());
+        }
         let found = self.ground.open(resource.transfer)?;
         let Some(dir) = found.dir else { return Ok(()) };
         let mut all = directory::deserted(&dir, &found.path, &target.patterns, target.kind)?;

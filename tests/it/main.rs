@@ -80,5 +80,6 @@ mod soak;
 mod sysupdate;
 mod sysupdate_faults;
 mod sysupdate_limits;
+mod sysupdate_slots;
 mod sysupdate_update;
 mod sysupdate_verbs;

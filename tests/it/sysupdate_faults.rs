@@ -255,15 +255,6 @@ fn of_two_updates_at_once_one_refuses() {
 }
 
 #[test]
-fn an_update_to_a_partition_is_refused() {
-    let site = Site::with(&["1"], "2");
-    site.transfer("50-slot", "Type=url-file\nMatchPattern=os_@v.raw\n[Target]\nType=partition\nPath=/disk.img\nMatchPattern=os_@v\n");
-    site.fails(&["update"], "partitions cannot be read yet");
-    fs::remove_file(site.path("etc/sysupdate.d/50-slot.transfer")).unwrap();
-    site.has_only(&["1"]);
-}
-
-#[test]
 fn a_mirror_gives_what_the_main_server_does_not() {
     let site = Site::with(&["1"], "2");
     let url = site.server.url("");

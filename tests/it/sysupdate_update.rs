@@ -617,7 +617,9 @@ fn an_update_that_is_killed_at_any_step_is_finished_by_the_next_one() {
         *count += 1;
         points.push((name.to_owned(), *count));
     }
-    for step in failpoints().iter().filter(|n| n.starts_with("sysupdate-")) {
+    // those of slots are passed where there are some
+    let is_here = |n: &&String| n.starts_with("sysupdate-") && !n.starts_with("sysupdate-slot-");
+    for step in failpoints().iter().filter(is_here) {
         assert!(counts.contains_key(step), "{step}: {counts:?}");
     }
     site.has_only(&["2", "3"]);

@@ -8,10 +8,12 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::stat::{SFlag, fstat};
+
 use super::{Bad, Table};
 use crate::sys::block::{self, TableLock};
 use crate::sys::root::descriptor_path;
-use crate::sys::{Root, beneath, root, signal};
+use crate::sys::{Root, beneath, failpoint, root, signal};
 
 /// How long whoever has the lock of a disk is waited for: nobody has it for longer than a table takes to be written.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -27,6 +29,8 @@ pub enum NoDisk {
     Device(PathBuf),
     /// It is neither a block device nor a file.
     Kind(PathBuf),
+    /// It is a directory that is on no disk, or on several.
+    Directory(PathBuf, io::Error),
     /// It has no table that counts.
     Table(PathBuf, Bad),
     /// Another program does not give up its lock.
@@ -49,6 +53,13 @@ impl fmt::Display for NoDisk {
                 "{} is neither a block device nor the image of a disk",
                 path.display()
             ),
+            NoDisk::Directory(path, e) => {
+                write!(
+                    f,
+                    "the disk that {} is on is not known: {e}",
+                    path.display()
+                )
+            }
             NoDisk::Table(path, Bad::None) => write!(f, "Disk {} {}", path.display(), Bad::None),
             NoDisk::Table(path, bad) => write!(f, "Disk {}: {bad}", path.display()),
             NoDisk::Locked(path) => write!(
@@ -66,7 +77,9 @@ impl fmt::Display for NoDisk {
 impl std::error::Error for NoDisk {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            NoDisk::Unreadable(_, e) | NoDisk::NotWritten(_, e) => Some(e),
+            NoDisk::Unreadable(_, e) | NoDisk::NotWritten(_, e) | NoDisk::Directory(_, e) => {
+                Some(e)
+            }
             NoDisk::Table(_, bad) => Some(bad),
             _ => None,
         }
@@ -88,7 +101,8 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Opens the disk `path` of the system at `root`, whose links are resolved there, to be read and, when it is `writable`, written.
+    /// Opens the disk `path` of the system at `root`, whose links are resolved there, to be read and, when it is `writable`, written. A
+    /// directory stands for the disk that it is on.
     ///
     /// # Errors
     /// [`NoDisk`]; a device only of the running system.
@@ -98,6 +112,14 @@ impl Disk {
         let found = beneath::open_root(root.path())
             .and_then(|top| beneath::resolve(top, &root::relative(path)))
             .map_err(unreadable)?;
+        let kind = beneath::kind(&fstat(&found).map_err(|e| unreadable(e.into()))?);
+        if kind == SFlag::S_IFDIR {
+            if *root != Root::live() {
+                return Err(NoDisk::Device(shown));
+            }
+            let disk = block::disk_of(&shown).map_err(|e| NoDisk::Directory(shown, e))?;
+            return Disk::open(root, &disk, writable);
+        }
         let file = reopen(&found, writable).map_err(unreadable)?;
         let there = file.metadata().map_err(unreadable)?;
         let (id, sector) = if there.file_type().is_block_device() {
@@ -170,6 +192,7 @@ impl Disk {
         for copy in table.writes().map_err(not_written)? {
             for (at, bytes) in copy {
                 self.file.write_all_at(&bytes, at).map_err(not_written)?;
+                failpoint::hit("sysupdate-slot-table").map_err(not_written)?;
             }
             // always: what is read is whole only when this copy is on disk before the next is begun
             self.file.sync_all().map_err(not_written)?;

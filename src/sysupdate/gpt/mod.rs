@@ -14,7 +14,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use gptman::{GPTHeader, GPTPartitionEntry};
 
-pub use self::disk::{Disk, NoDisk};
+pub use self::disk::{Disk, DiskId, NoDisk};
 use super::partition_type::PartitionType;
 use super::uuid::Uuid;
 

@@ -300,7 +300,11 @@ fn a_disk_is_an_image_or_a_device_of_the_running_system() {
         open("/inside").unwrap().id(),
         open("/disk.img").unwrap().id()
     );
-    assert!(matches!(open("/dir"), Err(NoDisk::Kind(_))));
+    assert!(matches!(open("/dir"), Err(NoDisk::Device(_))));
+    assert!(matches!(
+        Disk::open(&Root::live(), "/proc".as_ref(), false),
+        Err(NoDisk::Directory(..))
+    ));
     assert!(matches!(open("/outside"), Err(NoDisk::Unreadable(..))));
     assert!(matches!(
         Disk::open(&Root::live(), "/dev/zero".as_ref(), false),

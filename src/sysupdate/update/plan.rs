@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::sysupdate::definition::Transfer;
+use crate::sysupdate::definition::{Kind, Transfer};
 use crate::sysupdate::directory::{PARTIAL, PENDING};
 use crate::sysupdate::instance::{Instance, Resource, Spot, State};
 use crate::sysupdate::pattern::Metadata;
@@ -164,6 +164,9 @@ fn item(
     resource: &Resource<'_>,
     set: &UpdateSet,
 ) -> Result<(Item, Vec<usize>), String> {
+    if resource.transfer.target.kind == Kind::Partition {
+        return Err("partitions cannot be written yet".into());
+    }
     let there = &set.target[number];
     let in_state = |state| {
         there
