@@ -118,6 +118,14 @@ const COMMANDS: &[(&str, &str)] = &[
         "The same, but ends when all of it is complete and waits for its names.",
     ),
     (
+        "rollback [VERSION]",
+        "Makes an older version the current one again: the newest one that is installed as a whole and older than the current one, or this one. \
+         In reverse order of the transfer files, what CurrentSymlink= names shows to it, and where the pattern of a target has @l, files of newer \
+         versions get no tries left, so that the boot loader passes them over. Nothing is removed. The newer versions are held: check-new, \
+         pending and an update without a version take none of them, until something newer is there; update VERSION lets one be used again. With \
+         --reboot it reboots as the command reboot does, when another version runs.",
+    ),
+    (
         "reboot",
         "Reboots when pending says yes, and does nothing else. Inhibitors count, also for root, see systemd-inhibit(1).",
     ),
@@ -182,8 +190,12 @@ const JSON: &[(&str, &str)] = &[
     ("available", "Of check-new: a version, or null."),
     (
         "version, remove, acquire, install",
-        "Of update, acquire and vacuum with --dry-run: what would be done. Each of remove has version, transfer, path; of acquire transfer, source, \
+        "Of update, acquire, vacuum and rollback with --dry-run: what would be done. Each of remove has version, transfer, path; of acquire transfer, source, \
          target, bytes; of install transfer, target. With -A there is one for each collection, with component (null: of none).",
+    ),
+    (
+        "link, rename, hold",
+        "Of rollback with --dry-run as well. Each of link and rename has transfer, path, target; hold has the versions that would be held.",
     ),
     (
         "removed, disabledTransfers",
@@ -241,7 +253,7 @@ const FILES: &[(&str, &str)] = &[
     (
         "/var/lib/transactional-update/sysupdate",
         "What was received of payloads and is gone on with, for a week (--spool= names another place, in which nobody else may write), and which \
-         version is being installed.",
+         version is being installed, and which ones were gone back from.",
     ),
     ("/run/sysupdate.lock", "Is locked while something changes."),
 ];
@@ -271,6 +283,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "sysupdate update --offline",
         "Installs it, later and without a network.",
+    ),
+    (
+        "sysupdate rollback --reboot",
+        "Goes back to the version before, and reboots into it.",
     ),
     (
         "sysupdate --root=/mnt vacuum",

@@ -13,9 +13,7 @@ use std::path::{Path, PathBuf};
 
 use nix::dir::Dir;
 use nix::errno::Errno;
-use nix::fcntl::{
-    AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat, renameat2,
-};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, RenameFlags, ResolveFlag, open, openat2, renameat2};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{UnlinkatFlags, symlinkat, unlinkat};
@@ -292,15 +290,28 @@ pub fn overwrite(dir: impl AsFd, rel: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// As [`open_dir`] and renameat(2).
 pub fn rename(dir: impl AsFd, from: &Path, to: &Path) -> io::Result<()> {
+    rename_by(dir, from, to, RenameFlags::empty())
+}
+
+/// The same, but it fails when something is there already.
+///
+/// # Errors
+/// As [`rename`].
+pub fn rename_new(dir: impl AsFd, from: &Path, to: &Path) -> io::Result<()> {
+    rename_by(dir, from, to, RenameFlags::RENAME_NOREPLACE)
+}
+
+fn rename_by(dir: impl AsFd, from: &Path, to: &Path, how: RenameFlags) -> io::Result<()> {
     let parent = |path: &Path| open_dir(&dir, path.parent().unwrap_or(Path::new("")));
     let name = |path: &Path| path.file_name().map(OsStr::to_owned).unwrap_or_default();
     let (from_dir, to_dir) = (parent(from)?, parent(to)?);
     let names = (name(from), name(to));
-    Ok(renameat(
+    Ok(renameat2(
         from_dir,
         names.0.as_os_str(),
         to_dir,
         names.1.as_os_str(),
+        how,
     )?)
 }
 

@@ -109,22 +109,26 @@ impl Sets {
             .find(|set| set.is_installed && !set.is_partial)
     }
 
-    /// The newest one that is installed as a whole.
+    /// The newest one that is installed as a whole, and not held.
     #[must_use]
-    pub fn newest_complete(&self) -> Option<&UpdateSet> {
-        self.0.iter().find(|set| set.is_complete())
+    pub fn newest_complete(&self, held: &[Version]) -> Option<&UpdateSet> {
+        let mut whole = self.0.iter().filter(|set| set.is_complete());
+        whole.find(|set| !held.contains(&set.version))
     }
 
-    /// What to update to: the newest available one that is newer than all that is installed and not obsolete; else the newest installed
-    /// one, when it is to be finished or repaired. Never an older one.
+    /// What to update to: the newest available one that is newer than all that is installed or held, and not obsolete; else the newest
+    /// installed one that is not held, when it is to be finished or repaired. Never an older one.
     #[must_use]
-    pub fn candidate(&self) -> Option<&UpdateSet> {
+    pub fn candidate(&self, held: &[Version]) -> Option<&UpdateSet> {
         let available = self.0.iter().find(|set| set.is_available);
-        let installed = self.newest_installed();
+        let newest = self.newest_installed();
         let is_newer = |set: &&UpdateSet| {
             let than = |other: &UpdateSet| set.version > other.version;
-            !set.is_installed && !set.is_obsolete && installed.is_none_or(than)
+            let is_new = !set.is_installed && held.iter().all(|other| set.version > *other);
+            is_new && !set.is_obsolete && newest.is_none_or(than)
         };
+        let is_free = |set: &&UpdateSet| set.is_installed && !held.contains(&set.version);
+        let installed = self.0.iter().find(is_free);
         let is_unfinished = |set: &&UpdateSet| {
             set.is_pending || set.is_partial || (set.is_incomplete && set.is_available)
         };
@@ -139,6 +143,14 @@ impl UpdateSet {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.is_installed && !self.is_incomplete && !self.is_partial && !self.is_pending
+    }
+
+    /// Whether at least one instance of it has its name.
+    #[must_use]
+    pub fn has_installed(&self, resources: &[Resource<'_>]) -> bool {
+        let all = self.target.iter().zip(resources);
+        let mut all = all.flat_map(|(numbers, r)| numbers.iter().map(|n| &r.target[*n]));
+        all.any(|instance| instance.state == State::Installed)
     }
 
     /// What it is, in the word that systemd-sysupdate(8) has for it.
@@ -229,13 +241,47 @@ mod tests {
 
     /// What to update to.
     fn candidate(transfers: &[Transfer; 2], content: [(&str, &str); 2]) -> Option<String> {
+        candidate_but(transfers, content, &[])
+    }
+
+    /// The same, while these versions are held.
+    fn candidate_but(
+        transfers: &[Transfer; 2],
+        content: [(&str, &str); 2],
+        held: &[&str],
+    ) -> Option<String> {
+        let held: Vec<Version> = held.iter().map(|text| version(text)).collect();
         let both = transfers.iter().zip(content);
         let resources: Vec<_> = both
             .map(|(t, (target, source))| resource(t, target, source))
             .collect();
         Sets::of(&resources)
-            .candidate()
+            .candidate(&held)
             .map(|s| s.version.to_string())
+    }
+
+    #[test]
+    fn what_is_held_is_no_update_until_something_newer_is_there() {
+        let transfers = two();
+        let held = |target: &str, source: &str| {
+            candidate_but(&transfers, [(target, source), (target, source)], &["3"])
+        };
+        assert_eq!(held("1 2 3", "3"), None);
+        assert_eq!(held("1 2", "3"), None);
+        assert_eq!(held("1 2", "2.5"), None);
+        assert_eq!(held("1 2 3", "3 4"), Some("4".into()));
+        // what is held is not repaired, and what is used instead is
+        let both = |a: &str, b: &str| candidate_but(&transfers, [(a, "2 3"), (b, "2 3")], &["3"]);
+        assert_eq!(both("2 3", "2"), None);
+        assert_eq!(both("2 3", "3"), Some("2".into()));
+        let enabled = [
+            resource(&transfers[0], "1 2 3", ""),
+            resource(&transfers[1], "1 3", ""),
+        ];
+        let sets = Sets::of(&enabled);
+        let newest = |held: &[Version]| sets.newest_complete(held).map(|s| s.version.to_string());
+        assert_eq!(newest(&[]), Some("3".into()));
+        assert_eq!(newest(&[version("3")]), Some("1".into()));
     }
 
     #[test]
@@ -369,7 +415,7 @@ mod tests {
         let text = |set: Option<&UpdateSet>| set.map(|s| s.version.to_string()).unwrap_or_default();
         assert_eq!(text(sets.newest_installed()), "3");
         assert_eq!(text(sets.current()), "2");
-        assert_eq!(text(sets.newest_complete()), "1");
+        assert_eq!(text(sets.newest_complete(&[])), "1");
     }
 
     #[test]
@@ -387,7 +433,7 @@ mod tests {
             .collect();
         let sets = Sets::of(&resources);
         assert_eq!(sets.all().len(), 10_000);
-        assert!(sets.candidate().unwrap().version.is_text("9999.1"));
+        assert!(sets.candidate(&[]).unwrap().version.is_text("9999.1"));
         assert!(
             sets.all()[..5000]
                 .iter()
@@ -437,7 +483,7 @@ mod tests {
                     prop_assert!(numbers.iter().all(|n| resource.target[*n].version == *v));
                 }
             }
-            if let Some(set) = sets.candidate() {
+            if let Some(set) = sets.candidate(&[]) {
                 prop_assert!(sets.newest_installed().is_none_or(|newest| set.version >= newest.version));
             }
             let newest = sets.all().iter().filter(|s| s.is_newest);

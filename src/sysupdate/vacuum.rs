@@ -20,6 +20,8 @@ pub struct Wish<'v> {
     pub booted: Option<&'v Version>,
     /// The versions that links show to.
     pub linked: Vec<Version>,
+    /// Versions that were gone back from: none of them counts as the newest.
+    pub held: Vec<Version>,
     /// How many versions may stay, whatever the transfers say.
     pub instances_max: Option<u64>,
 }
@@ -165,9 +167,9 @@ impl<'p> Planner<'p> {
         sets: &'p Sets,
         wish: &'p Wish<'p>,
     ) -> Result<Planner<'p>, Impossible> {
-        let whole = sets.newest_complete();
+        let whole = sets.newest_complete(&wish.held);
         let newest = whole.or_else(|| {
-            let is_there = |set: &&UpdateSet| has_installed(set, enabled);
+            let is_there = |set: &&UpdateSet| set.has_installed(enabled);
             sets.all().iter().find(is_there)
         });
         let mut limit = u64::MAX;
@@ -368,15 +370,6 @@ impl<'p> Planner<'p> {
             self.plan.disabled_transfers += usize::from(self.plan.disabled.len() > before);
         }
     }
-}
-
-fn has_installed(set: &UpdateSet, resources: &[Resource<'_>]) -> bool {
-    let mut all = set
-        .target
-        .iter()
-        .zip(resources)
-        .flat_map(|(numbers, r)| numbers.iter().map(|n| &r.target[*n]));
-    all.any(|instance| instance.state == State::Installed)
 }
 
 #[cfg(test)]

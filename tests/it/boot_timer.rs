@@ -171,6 +171,26 @@ fn an_update_of_images_reboots_when_that_makes_a_difference_and_only_then() {
 }
 
 #[test]
+fn a_machine_that_goes_back_to_an_older_image_reboots_into_it_and_is_left_alone_then() {
+    let machine = imaged("1.0");
+    machine.prepare(
+        "echo CurrentSymlink=current >> /etc/sysupdate.d/os.transfer; mkdir /srv/source; touch /srv/source/os_1.1.raw /srv/images/os_0.9.raw",
+    );
+    let used = "readlink /srv/images/current";
+    machine
+        .power_on(&format!("sysupdate update; {used}; sysupdate pending; echo $?; sysupdate rollback --reboot; echo stays $?; {used}; sysupdate pending; echo $?; sysupdate rollback --reboot; sleep 60"))
+        .exits(REBOOT)
+        .says("It is the booted one: no reboot.")
+        .says("stays 0\nos_1.0.raw\nNewest installed version '1.0' matches booted version '1.0'.\n1\n");
+    machine
+        .power_on(&format!("{used}; sysupdate reboot; echo $?"))
+        .exits(0)
+        .says(
+            "os_0.9.raw\nNewest installed version '0.9' is older than booted version '1.0'.\n0\n",
+        );
+}
+
+#[test]
 fn an_update_that_is_stopped_or_overtaken_by_a_reboot_leaves_the_old_system() {
     let machine = machine(Variant::RoSqlite);
     machine.prepare("systemctl disable transactional-update.timer");

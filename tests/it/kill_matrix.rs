@@ -274,7 +274,8 @@ fn directories() -> [Scenario; 2] {
     })
 }
 
-/// What removes versions of images that are too many: of one of three a part at most is left, and the next call removes that.
+/// What removes versions of images that are too many, of one of three a part at most is left, and the next call removes that; what goes
+/// back to an older one, which the next call finishes.
 const IMAGES: &[Scenario] = &[
     Scenario::new(
         "sysupdate vacuum",
@@ -286,7 +287,18 @@ const IMAGES: &[Scenario] = &[
     .look("cd /srv/ab && find t e | sort")
     .after(VACUUMED)
     .between(Between::UntilAfter),
+    Scenario::new(
+        "sysupdate rollback",
+        "cd /srv; rm -rf ab /var/lib/transactional-update/sysupdate; mkdir -p ab/d ab/src ab/t
+     printf '[Source]\\nType=regular-file\\nPath=/srv/ab/src\\nMatchPattern=os_@v\\n[Target]\\nPath=/srv/ab/t\\nMatchPattern=os_@v+@l\\nCurrentSymlink=now\\n' > ab/d/1.transfer
+     touch ab/t/os_1+3 ab/t/os_2+3; ln -s os_2+3 ab/t/now",
+        "sysupdate --definitions=/srv/ab/d rollback 1",
+    )
+    .look("cd /srv/ab/t && ls && readlink now")
+    .after(WENT_BACK)
+    .between(Between::UntilAfter),
 ];
+const WENT_BACK: &str = "sysupdate --definitions=/srv/ab/d rollback 1 && [ \"$(cd /srv/ab/t; ls | xargs; readlink now; ls -A /var/lib/transactional-update/sysupdate/held | wc -l)\" = $'now os_1+3 os_2+0\\nos_1+3\\n1' ]";
 const VACUUMED: &str = "sysupdate --definitions=/srv/ab/d --offline vacuum && [ \"$(cd /srv/ab; find t e -type f | sort | xargs)\" = 'e/os_2/file e/os_3/file t/os_2/file t/os_3/file' ]";
 
 /// What prepares an update for a boot of its own: no plan, or all that it speaks of.

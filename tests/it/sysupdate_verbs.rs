@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
+use crate::fx::failpoints;
 use crate::sysupdate_update::{Site, image};
 
 /// A site with a component that has files of its own.
@@ -122,4 +123,192 @@ fn what_is_received_is_kept_where_it_is_wanted_or_not_at_all() {
         told.contains("cannot be kept in /tmp: others can write there"),
         "{told}"
     );
+}
+
+impl Site {
+    /// What the link shows to, and the entries of the boot loader.
+    fn used(&self) -> String {
+        let link = fs::read_link(self.path("images/current.raw")).unwrap();
+        let mut entries = names(&self.path("boot"));
+        entries.sort();
+        format!("{} {}", link.display(), entries.join(" "))
+    }
+
+    /// Standard output of check-new.
+    fn candidate(&self) -> String {
+        String::from_utf8(self.run(&["check-new"]).stdout).unwrap()
+    }
+
+    /// Whether these versions have all their bytes, whatever their entries are called.
+    fn has_whole(&self, versions: &[&str]) -> bool {
+        versions.iter().all(|version| {
+            let is_entry = |name: &String| name.starts_with(&format!("os_{version}+"));
+            let entries = names(&self.path("boot"));
+            let entry = entries.iter().find(|name| is_entry(name));
+            let entry = entry.map(|name| fs::read(self.path(&format!("boot/{name}"))).unwrap());
+            let raw = fs::read(self.path(&format!("images/os_{version}.raw")));
+            self.path(&format!("trees/tree_{version}/usr/file"))
+                .exists()
+                && raw.is_ok_and(|bytes| bytes == image(version, self.length))
+                && entry == Some(image(version, 3000))
+        })
+    }
+}
+
+const BACK: &str = "os_1.raw os_1+3-0.efi os_2+0-0.efi";
+
+#[test]
+fn after_going_back_nothing_is_gone_and_the_version_is_used_again_only_when_it_is_asked_for() {
+    let mut site = Site::with(&["1", "2"], "");
+    let used = site.used();
+    let out = site.run(&["rollback", "--dry-run", "--json=short"]);
+    let plan: serde_json::Value = serde_json::from_slice(&out.stdout).unwrap();
+    let shown = |path: &str| serde_json::Value::from(site.path(path).display().to_string());
+    assert_eq!(
+        (
+            &plan["version"],
+            &plan["hold"],
+            &plan["link"][0]["target"],
+            &plan["rename"][0]["target"]
+        ),
+        (
+            &"1".into(),
+            &serde_json::json!(["2"]),
+            &shown("images/os_1.raw"),
+            &shown("boot/os_2+0-0.efi")
+        )
+    );
+    assert_eq!((site.used(), site.left().len()), (used, 7));
+    let told = site.ok(&["rollback"]);
+    assert!(
+        told.contains("Version '2' is held") && told.contains("Version '1' is the current one."),
+        "{told}"
+    );
+    assert_eq!(site.used(), BACK);
+    assert!(site.has_whole(&["1", "2"]));
+    site.fails(
+        &["rollback"],
+        "No version that is older than '1' is installed as a whole",
+    );
+    // it would be an update if it were not held
+    assert!(site.ok(&["update"]).contains("No update needed."));
+    assert_eq!(site.candidate(), "");
+    fs::remove_file(site.path("images/os_2.raw")).unwrap();
+    assert_eq!(site.candidate(), "");
+    site.fails(
+        &["rollback", "2"],
+        "Version '2' is not installed as a whole",
+    );
+    assert!(site.ok(&["update"]).contains("No update needed."));
+    site.ok(&["update", "2"]);
+    site.has_only(&["1", "2"]);
+    // whole as it is
+    site.ok(&["rollback", "1"]);
+    let told = site.ok(&["update", "2"]);
+    assert!(told.contains("It is not held any more."), "{told}");
+    site.has_only(&["1", "2"]);
+    // a newer one is taken, and what was gone back from makes room for it
+    site.ok(&["rollback"]);
+    site.offer("3");
+    assert_eq!(site.candidate(), "3\n");
+    site.ok(&["update"]);
+    assert!(site.is_whole("1") && site.is_whole("3") && !site.path("images/os_2.raw").exists());
+    let told = site.fails(&["rollback", "7"], "Update '7' not found.");
+    assert!(!told.contains("held"), "{told}");
+    site.ok(&["rollback", "1"]);
+    assert_eq!(site.used(), "os_1.raw os_1+3-0.efi os_3+0-0.efi");
+}
+
+#[test]
+fn without_anything_that_leads_back_it_says_so() {
+    let site = Site::with(&["1", "2"], "");
+    fs::remove_file(site.path("etc/sysupdate.d/90-entry.transfer")).unwrap();
+    let path = site.path("etc/sysupdate.d/20-image.transfer");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("CurrentSymlink=", "X-Other=")).unwrap();
+    let before = site.left();
+    site.fails(
+        &["rollback"],
+        "no transfer has CurrentSymlink= or a pattern with @l",
+    );
+    site.write("var/lib/transactional-update/sysupdate/held/default", "1");
+    site.fails(&["check-new"], "is no record of held versions");
+    fs::remove_file(site.path("var/lib/transactional-update/sysupdate/held/default")).unwrap();
+    assert_eq!(site.left(), before);
+}
+
+/// Kills each of these commands at each failpoint of it, and has it, or what follows it, finish.
+fn killed_everywhere(
+    first: &[&[&str]],
+    words: &[&str],
+    after: &[&[&str]],
+    used: &str,
+    whole: &[&str],
+) {
+    let before = || {
+        let site = Site::with(&["1", "2"], "");
+        first.iter().for_each(|words| drop(site.ok(words)));
+        site
+    };
+    let site = before();
+    let log = site.path("log");
+    let mut logged = site.command(words);
+    logged.env("TU_FAILPOINTS", format!("*=log:{}", log.display()));
+    assert!(logged.status().unwrap().success());
+    let text = fs::read_to_string(&log).unwrap();
+    for step in failpoints()
+        .iter()
+        .filter(|n| n.starts_with("sysupdate-back-"))
+    {
+        assert!(text.lines().any(|name| name == step), "{step}: {text}");
+    }
+    let lines: Vec<&str> = text.lines().collect();
+    for (at, name) in lines.iter().enumerate() {
+        let number = lines[..=at].iter().filter(|other| other == &name).count();
+        let at = format!("{name}@{number}");
+        for next in after {
+            let site = before();
+            let mut killed = site.command(words);
+            killed.env("TU_FAILPOINTS", format!("{at}=kill"));
+            assert_eq!(killed.output().unwrap().status.signal(), Some(9), "{at}");
+            assert!(site.has_whole(&["1", "2"]), "{at}: {:?}", site.left());
+            let link = fs::read_link(site.path("images/current.raw")).unwrap();
+            assert!(site.path("images").join(link).exists(), "{at}");
+            assert!(site.run(&["list"]).status.success(), "{at}");
+            assert_eq!(site.candidate(), "", "{at}");
+            let record = site.path("var/lib/transactional-update/sysupdate/held/default");
+            let record = fs::read_to_string(record).unwrap_or_default();
+            // before anything is noted nothing has begun; the same twice would go back twice
+            let is_done =
+                words == ["rollback"] && !record.is_empty() && !record.contains("becoming");
+            if !record.is_empty() || *next == words {
+                if !is_done {
+                    site.ok(next);
+                }
+                assert_eq!(site.used(), used, "{at} {next:?}");
+                assert_eq!(site.candidate(), "", "{at}");
+                let is_rest = |path: &String| path.contains(".tu-new") || path.contains(".#");
+                assert!(!site.left().iter().any(is_rest), "{at}: {:?}", site.left());
+            }
+            assert!(site.has_whole(whole), "{at}");
+        }
+    }
+}
+
+#[test]
+fn going_back_that_is_killed_at_any_step_is_finished_by_the_next_call_or_update() {
+    killed_everywhere(
+        &[],
+        &["rollback"],
+        &[&["rollback"], &["update"]],
+        BACK,
+        &["1", "2"],
+    );
+}
+
+#[test]
+fn using_a_version_again_that_is_killed_at_any_step_is_finished_by_the_next_call_or_update() {
+    let used = "os_2.raw os_1+3-0.efi os_2+3-0.efi";
+    let words: &[&str] = &["update", "2"];
+    killed_everywhere(&[&["rollback"]], words, &[words], used, &["1", "2"]);
 }

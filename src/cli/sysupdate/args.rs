@@ -65,10 +65,11 @@ pub struct Sysupdate {
     /// Whether what changes is written to disk before the command ends (default: yes); no is for tests only
     #[arg(long, value_name = "BOOL")]
     pub sync: Option<String>,
-    /// After update: reboot, when the new version is newer than the one that runs, or is that one and was repaired
+    /// After update: reboot, when the new version is newer than the one that runs, or is that one and was repaired; after rollback: when it is
+    /// another one than runs
     #[arg(long)]
     pub reboot: bool,
-    /// Show what update, acquire or vacuum would do, and change nothing
+    /// Show what update, acquire, vacuum or rollback would do, and change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Transfers at a time (default: 4)
@@ -97,6 +98,7 @@ const COMMANDS: &str = "Commands:
   pending                  Whether a newer one is installed than runs; exit status 1: no
   update [VERSION]         Install the newest version, or this one
   acquire [VERSION]        Fetch it, so that update --offline installs it
+  rollback [VERSION]       Go back to the version before the current one, or to this one
   reboot                   Reboot, when pending says yes
   vacuum                   Remove what is too much, or of disabled transfers
   features [FEATURE]       The optional features, or one of them
@@ -119,6 +121,7 @@ pub(super) enum Verb {
     Vacuum,
     Update(Option<String>),
     Acquire(Option<String>),
+    Rollback(Option<String>),
     Features(Option<String>),
     Components,
     Switch(Thing, Chosen, bool),
@@ -245,10 +248,14 @@ impl Sysupdate {
             .progress
             .as_deref()
             .map_or(Ok(ProgressForm::Auto), str::parse)?;
-        let can_be_dry = matches!(verb, Verb::Update(_) | Verb::Acquire(_) | Verb::Vacuum);
+        let can_be_dry = matches!(
+            verb,
+            Verb::Update(_) | Verb::Acquire(_) | Verb::Vacuum | Verb::Rollback(_)
+        );
         if self.dry_run && !can_be_dry {
             return Err(
-                "The --dry-run switch may only be used with update, acquire and vacuum.".into(),
+                "The --dry-run switch may only be used with update, acquire, vacuum and rollback."
+                    .into(),
             );
         }
         let given = Given {
@@ -331,8 +338,8 @@ fn clash(verb: &Verb, given: Given, instances_max: Option<u64>) -> Option<&'stat
         Verb::Update(_) | Verb::Acquire(_) if instances_max.is_some_and(|n| n < 2) => {
             Some("The --instances-max= argument must be >= 2 while updating")
         }
-        Verb::Update(_) => None,
-        _ if given.reboot => Some("The --reboot switch may only be used with update."),
+        Verb::Update(_) | Verb::Rollback(_) => None,
+        _ if given.reboot => Some("The --reboot switch may only be used with update and rollback."),
         Verb::Components if given.definitions => {
             Some("The --definitions= switch may not be combined with 'components'.")
         }
@@ -369,6 +376,7 @@ impl Sysupdate {
             "vacuum" => (Verb::Vacuum, 0),
             "update" => (Verb::Update(first()), 1),
             "acquire" => (Verb::Acquire(first()), 1),
+            "rollback" => (Verb::Rollback(first()), 1),
             "components" => (Verb::Components, 0),
             "enable-feature" => (self.switch(Thing::Feature, arguments, true)?, usize::MAX),
             "disable-feature" => (self.switch(Thing::Feature, arguments, false)?, usize::MAX),
@@ -453,7 +461,7 @@ mod tests {
             ),
             (
                 "--reboot acquire",
-                "The --reboot switch may only be used with update.",
+                "The --reboot switch may only be used with update and rollback.",
             ),
             (
                 "-m 1 update",

@@ -18,7 +18,10 @@ pub(super) struct DryRun<'s> {
     remove: Vec<Json>,
     acquire: Vec<Json>,
     install: Vec<Json>,
-    more: Vec<(&'static str, Json)>,
+    link: Vec<Json>,
+    rename: Vec<Json>,
+    /// Of a rollback alone.
+    hold: Option<Json>,
 }
 
 impl<'s> DryRun<'s> {
@@ -30,7 +33,9 @@ impl<'s> DryRun<'s> {
             remove: Vec::new(),
             acquire: Vec::new(),
             install: Vec::new(),
-            more: Vec::new(),
+            link: Vec::new(),
+            rename: Vec::new(),
+            hold: None,
         }
     }
 
@@ -80,6 +85,33 @@ impl<'s> DryRun<'s> {
         ]));
     }
 
+    pub(super) fn link(&mut self, transfer: &str, link: &Path, target: &Path) {
+        let (shown, to) = (link.display(), target.display());
+        self.say(format_args!("Would let '{shown}' show to '{to}'."));
+        self.link.push(Json::Object(vec![
+            ("transfer", text(transfer)),
+            ("path", path(link)),
+            ("target", path(target)),
+        ]));
+    }
+
+    pub(super) fn rename(&mut self, transfer: &str, from: &Path, to: &Path) {
+        let (shown, new) = (from.display(), to.display());
+        self.say(format_args!("Would rename '{shown}' to '{new}'."));
+        self.rename.push(Json::Object(vec![
+            ("transfer", text(transfer)),
+            ("path", path(from)),
+            ("target", path(to)),
+        ]));
+    }
+
+    pub(super) fn hold(&mut self, versions: &[Version]) {
+        for version in versions {
+            self.say(format_args!("Would hold version '{version}'."));
+        }
+        self.hold = Some(Json::texts(versions));
+    }
+
     /// Ends it; of several collections each says which it is.
     pub(super) fn show(self) -> Result<()> {
         let asked = &self.session.asked;
@@ -100,7 +132,13 @@ impl<'s> DryRun<'s> {
             ("acquire", Json::List(self.acquire)),
             ("install", Json::List(self.install)),
         ]);
-        all.extend(self.more);
+        if let Some(hold) = self.hold {
+            all.extend([
+                ("link", Json::List(self.link)),
+                ("rename", Json::List(self.rename)),
+                ("hold", hold),
+            ]);
+        }
         Ok(out::answer(&Json::Object(all).written(asked.form))?)
     }
 }

@@ -9,6 +9,7 @@ mod features;
 mod json;
 mod list;
 mod progress;
+mod rollback;
 mod table;
 mod update;
 mod vacuum;
@@ -32,6 +33,7 @@ use crate::sys::{Root, out, root};
 use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions, Machine};
 use crate::sysupdate::fetch::Policy;
+use crate::sysupdate::held::Held;
 use crate::sysupdate::pattern::boolean;
 use crate::sysupdate::place::{Bases, Ground, Unknown};
 use crate::sysupdate::signature;
@@ -106,6 +108,7 @@ impl Session {
             Verb::Vacuum => vacuum::go(self),
             Verb::Update(version) => update::go(self, version.as_deref(), false),
             Verb::Acquire(version) => update::go(self, version.as_deref(), true),
+            Verb::Rollback(version) => rollback::go(self, version.as_deref()),
             Verb::Features(None) => self.features(),
             Verb::Features(Some(name)) => self.feature(name),
             Verb::Components => self.components(),
@@ -179,6 +182,11 @@ impl Session {
         Ok(found)
     }
 
+    /// What is held of the collection.
+    fn held(&self) -> Result<Held> {
+        Held::load(&self.root, &self.asked.collection)
+    }
+
     /// Where targets are.
     fn ground(&self) -> Ground<'_> {
         Ground {
@@ -236,7 +244,11 @@ impl Session {
     fn check_new(&self) -> Result<ExitCode> {
         let definitions = self.enabled()?;
         let survey = self.survey(&definitions, self.asked.is_offline)?;
-        let candidate = survey.sets.candidate().map(|set| &set.version);
+        let held = self.held()?;
+        let candidate = survey
+            .sets
+            .candidate(&held.versions)
+            .map(|set| &set.version);
         self.answer(
             |_| {
                 candidate
@@ -252,7 +264,10 @@ impl Session {
     fn is_pending(&self) -> Result<bool> {
         let definitions = self.enabled()?;
         let survey = self.survey(&definitions, true)?;
-        let Some(newest) = survey.sets.newest_complete().map(|set| &set.version) else {
+        // what was gone back from would be asked for again every night
+        let held = self.held()?;
+        let newest = survey.sets.newest_complete(&held.versions);
+        let Some(newest) = newest.map(|set| &set.version) else {
             bail!("Couldn't find any suitable installed versions.");
         };
         let booted = self.known_booted()?;

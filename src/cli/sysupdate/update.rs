@@ -13,6 +13,8 @@ use crate::sys::{failpoint, notify, out, signal};
 use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions};
 use crate::sysupdate::fetch::Policy;
+use crate::sysupdate::held::Held;
+use crate::sysupdate::rollback;
 use crate::sysupdate::set::UpdateSet;
 use crate::sysupdate::source::Manifests;
 use crate::sysupdate::spool::{self, Spool};
@@ -24,6 +26,7 @@ use crate::sysupdate::{Resource, Spot, Survey, Version};
 use super::super::error;
 use super::dry::DryRun;
 use super::progress::Shown;
+use super::rollback as back;
 use super::{LOCK_FILE, NO_DEFINITIONS, Session, vacuum};
 
 /// Transfers at a time, when nothing is said.
@@ -130,6 +133,7 @@ fn one(
         session,
         definitions,
         survey: &survey,
+        held: session.held()?,
         site: Site {
             root: &session.root,
             bases: &session.bases,
@@ -140,13 +144,24 @@ fn one(
             is_durable: session.asked.is_synced,
         },
     };
-    match update::choose(&survey.sets, &survey.enabled, version, until_pending)? {
+    let held = &run.held.versions;
+    match update::choose(&survey.sets, &survey.enabled, held, version, until_pending)? {
         Choice::Nothing => {
-            run.finish_links()?;
+            run.finish()?;
             run.nothing("No update needed.")
         }
+        Choice::Installed(set) if run.held.has(&set.version) && !until_pending => {
+            let version = &set.version;
+            out::say(format_args!(
+                "Selected update '{version}' is already installed. It is not held any more."
+            ));
+            if !session.asked.is_dry_run {
+                run.use_again(version)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Choice::Installed(set) => {
-            run.finish_links()?;
+            run.finish()?;
             let version = &set.version;
             run.nothing(&format!(
                 "Selected update '{version}' is already installed. Skipping update."
@@ -187,6 +202,7 @@ struct Run<'r> {
     session: &'r Session,
     definitions: &'r Definitions,
     survey: &'r Survey<'r>,
+    held: Held,
     site: Site<'r>,
 }
 
@@ -199,12 +215,28 @@ impl Run<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// Lets links show to what was just installed when a run was cut off.
-    fn finish_links(&self) -> Result<()> {
+    /// Lets a version be used again that was gone back from, and is all there now.
+    fn use_again(&self, version: &Version) -> Result<()> {
+        let survey = self.session.survey(self.definitions, true)?;
+        let mut all = survey.sets.all().iter();
+        let set = all.find(|set| set.version == *version && set.is_complete());
+        let set = set.with_context(|| format!("version '{version}' is not whole any more"))?;
+        let plan = rollback::Plan::of(&survey.enabled, set, &self.held.versions)?;
+        back::make_current(self.session, &survey, &plan)
+    }
+
+    /// Does the rest of what a run that was cut off did to the version that is used: its links, and names of files.
+    fn finish(&self) -> Result<()> {
         let session = self.session;
         let collection = &session.asked.collection;
         if session.asked.is_dry_run {
             return Ok(());
+        }
+        let is_becoming = |set: &&UpdateSet| self.held.becoming.as_ref() == Some(&set.version);
+        let becoming = self.survey.sets.all().iter().find(is_becoming);
+        if let Some(set) = becoming.filter(|set| set.is_complete()) {
+            let plan = rollback::Plan::of(&self.survey.enabled, set, &self.held.versions)?;
+            return back::make_current(session, self.survey, &plan);
         }
         let noted = unfinished::noted(&session.root, collection)
             .context("reading what was being installed")?;
@@ -258,6 +290,9 @@ impl Run<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         self.install(&plan)?;
+        if self.held.has(version) {
+            self.use_again(version)?;
+        }
         out::say(format_args!(
             "✨ Successfully installed update '{version}'."
         ));
@@ -271,6 +306,7 @@ impl Run<'_> {
             installing: Some(&set.version),
             booted: booted.as_ref(),
             linked: self.survey.linked(&session.root, &session.bases)?,
+            held: self.held.versions.clone(),
             instances_max: session.asked.instances_max,
         };
         let survey = self.survey;
@@ -348,6 +384,8 @@ impl Run<'_> {
     fn install(&self, plan: &Plan) -> Result<()> {
         let session = self.session;
         signal::check()?;
+        self.lift(&plan.version)?;
+        failpoint::hit("sysupdate-lifted")?;
         let has_links = self
             .definitions
             .enabled()
@@ -371,6 +409,18 @@ impl Run<'_> {
         failpoint::hit("sysupdate-complete-set")?;
         unfinished::forget(&session.root, &session.asked.collection)
             .context("forgetting what was being installed")
+    }
+
+    /// A version that is installed is not held any more, and no other one is on the way to be used. Of one that was held, names that were
+    /// changed when it was gone back from are to be changed again.
+    fn lift(&self, version: &Version) -> Result<()> {
+        let mut held = self.held.clone();
+        held.becoming = held.has(version).then(|| version.clone());
+        held.versions.retain(|other| other != version);
+        match held == self.held {
+            true => Ok(()),
+            false => held.save(&self.session.root, &self.session.asked.collection),
+        }
     }
 
     /// What would be done.

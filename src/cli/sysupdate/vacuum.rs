@@ -31,6 +31,7 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
         installing: None,
         booted: booted.as_ref(),
         linked: survey.linked(&session.root, &session.bases)?,
+        held: session.held()?.versions,
         instances_max: session.asked.instances_max,
     };
     let found = plan(&survey.enabled, &survey.disabled, &survey.sets, &wish)?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::sysupdate::instance::{Resource, State};
 use crate::sysupdate::set::{Sets, UpdateSet};
+use crate::sysupdate::version::Version;
 
 /// What there is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,18 +59,19 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// What to do when `text` is asked for, or whatever is best. `until_pending`: nothing is to be installed yet.
+/// What to do when `text` is asked for, or whatever is best and not `held`. `until_pending`: nothing is to be installed yet.
 ///
 /// # Errors
 /// When it cannot be done.
 pub fn choose<'s>(
     sets: &'s Sets,
     resources: &[Resource<'_>],
+    held: &[Version],
     text: Option<&str>,
     until_pending: bool,
 ) -> Result<Choice<'s>, Refused> {
     let set = match text {
-        None => match sets.candidate() {
+        None => match sets.candidate(held) {
             Some(set) => set,
             None => return Ok(Choice::Nothing),
         },
@@ -126,7 +128,7 @@ mod tests {
         ];
         let sets = Sets::of(&resources);
         let text = Some(text).filter(|text| !text.is_empty());
-        match choose(&sets, &resources, text, until_pending) {
+        match choose(&sets, &resources, &[], text, until_pending) {
             Err(refused) => refused.to_string(),
             Ok(Choice::Nothing) => "nothing".into(),
             Ok(Choice::Installed(set)) => format!("installed {}", set.version),

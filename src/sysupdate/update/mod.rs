@@ -15,6 +15,7 @@ pub mod unfinished;
 pub use acquire::{Progress, acquire};
 pub use choice::{Choice, Chosen, Refused, choose};
 pub use install::{install, link};
+pub(super) use plan::TRIES;
 pub use plan::{Item, Plan, Step};
 pub use preflight::check;
 pub use prospect::Prospect;

@@ -17,7 +17,7 @@ use crate::sysupdate::version::Version;
 /// Longest name of a file, in bytes.
 const NAME_MAX: usize = 255;
 /// How often a boot loader tries what is new, when nothing is said.
-const TRIES: u64 = 3;
+pub(in crate::sysupdate) const TRIES: u64 = 3;
 /// Mode of a file from an address, when nothing is said.
 const MODE: u32 = 0o644;
 

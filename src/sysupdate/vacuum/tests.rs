@@ -364,3 +364,18 @@ fn the_reason_of_a_removal_is_known() {
     assert_eq!(why, [Why::Partial, Why::Pending, Why::Old]);
     assert_eq!(plan.versions, 3);
 }
+
+#[test]
+fn what_was_gone_back_from_goes_before_what_is_used_instead() {
+    let system = System::new(&[("1 2 3", None), ("1 2 3", None)]).max(&[3, 3]);
+    let (new, held) = (version("4"), vec![version("3")]);
+    let wish = |held: Vec<Version>| Wish {
+        installing: Some(&new),
+        held,
+        instances_max: Some(2),
+        ..Wish::default()
+    };
+    assert_eq!(system.plan(&wish(held)).unwrap(), "1:1 0:1 1:3 0:3");
+    // 3 itself stays only while it is not held
+    assert_eq!(system.plan(&wish(vec![])).unwrap(), "1:1 0:1 1:2 0:2");
+}
