@@ -263,7 +263,7 @@ impl Run<'_> {
     fn update(&self, chosen: Chosen<'_>, until_pending: bool) -> Result<ExitCode> {
         let set = chosen.set;
         let version = &set.version;
-        tell_choice(&chosen);
+        tell_choice(&chosen, self.session.asked.is_offline);
         if !self.session.asked.is_dry_run {
             notify::send(&format!(
                 "READY=1\nX_SYSUPDATE_VERSION={version}\nSTATUS=Installing version {version}"
@@ -450,8 +450,14 @@ impl Run<'_> {
     }
 }
 
-fn tell_choice(chosen: &Chosen<'_>) {
+fn tell_choice(chosen: &Chosen<'_>, is_offline: bool) {
     let version = &chosen.set.version;
+    // without the sources it is what is asked for
+    if chosen.is_acquired && !is_offline {
+        out::say(format_args!(
+            "Selected update '{version}' is already acquired and pending installation."
+        ));
+    }
     if chosen.is_repair {
         out::say(format_args!(
             "Selected update '{version}' is already installed, but incomplete. Repairing."

@@ -26,6 +26,8 @@ pub struct Chosen<'s> {
     pub set: &'s UpdateSet,
     /// It is installed, and something of it is missing.
     pub is_repair: bool,
+    /// Nothing of it is to be fetched: all of it is pending or installed.
+    pub is_acquired: bool,
     /// A newer one is available.
     pub is_passed: bool,
     /// A newer one is installed.
@@ -95,7 +97,8 @@ pub fn choose<'s>(
         .filter(|((instances, resource), _)| !is_there(instances, resource))
         .map(|(_, source)| source)
         .peekable();
-    if until_pending && missing.peek().is_none() {
+    let is_acquired = missing.peek().is_none();
+    if until_pending && is_acquired {
         return Ok(Choice::Acquired(set));
     }
     if missing.any(Option::is_none) {
@@ -108,6 +111,7 @@ pub fn choose<'s>(
     Ok(Choice::Update(Chosen {
         set,
         is_repair: set.is_incomplete,
+        is_acquired,
         is_passed: newer().any(|other| other.is_available),
         is_older: newer().any(|other| other.is_installed),
     }))
@@ -136,6 +140,7 @@ mod tests {
             Ok(Choice::Update(chosen)) => {
                 let words = [
                     (chosen.is_repair, " repair"),
+                    (chosen.is_acquired, " acquired"),
                     (chosen.is_passed, " passed"),
                     (chosen.is_older, " older"),
                 ];
@@ -169,9 +174,10 @@ mod tests {
                 "",
                 "Selected update '1' is not available, refusing.",
             ),
-            (["1", "1!"], ["", ""], "", "update 1"),
+            (["1", "1!"], ["", ""], "", "update 1 acquired"),
             (["1!", "1?"], ["1", "1"], "", "update 1"),
             (["1!", "1!"], ["1 2", "1 2"], "", "update 2"),
+            (["1!", "1!"], ["1", "1"], "", "update 1 acquired"),
             (
                 ["1", "1"],
                 ["0.4", "0.4"],
