@@ -22,6 +22,7 @@ fn each_allowed_difference_is_of_a_situation_that_a_test_makes() {
         include_str!("root_sysupdate_peer.rs"),
         include_str!("root_sysupdate_peer_cut.rs"),
         include_str!("root_sysupdate_peer_payload.rs"),
+        include_str!("root_sysupdate_peer_states.rs"),
         include_str!("root_sysupdate_peer_verbs.rs"),
     ];
     for situation in situations().filter(|name| *name != "*") {
@@ -39,7 +40,7 @@ fn each_lists_completes_and_vacuums_what_the_other_installed_from_a_server() {
         for version in ["1", "2"] {
             site.offer(version);
             compared
-                .run(&tree, &[(writer, "update")])
+                .run(&tree, &[(writer, "--sync=no update")])
                 .pop()
                 .unwrap()
                 .succeeds();
@@ -112,7 +113,13 @@ fn each_lists_completes_and_vacuums_what_the_other_installed_from_directories() 
     for writer in BOTH {
         let tree = local();
         compared
-            .run(&tree, &[(writer, "update 1"), (writer, "update 2")])
+            .run(
+                &tree,
+                &[
+                    (writer, "--sync=no update 1"),
+                    (writer, "--sync=no update 2"),
+                ],
+            )
             .pop()
             .unwrap()
             .succeeds();
