@@ -1,6 +1,7 @@
 //! The program `sysupdate`: what it does with several collections, and how it goes back.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 
 use crate::fx::failpoints;
@@ -311,4 +312,57 @@ fn using_a_version_again_that_is_killed_at_any_step_is_finished_by_the_next_call
     let used = "os_2.raw os_1+3-0.efi os_2+3-0.efi";
     let words: &[&str] = &["update", "2"];
     killed_everywhere(&[&["rollback"]], words, &[words], used, &["1", "2"]);
+}
+
+#[test]
+fn a_person_sees_a_line_for_each_transfer_and_all_of_them_and_others_read_few_lines() {
+    let site = Site::with(&[], "1");
+    let size = nix::pty::Winsize {
+        ws_row: 25,
+        ws_col: 100,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let terminal = nix::pty::openpty(Some(&size), None).unwrap();
+    let mut command = site.command(&["update"]);
+    command.env("TERM", "xterm").stderr(terminal.slave);
+    let mut child = command.spawn().unwrap();
+    // it has the other side open as well
+    drop(command);
+    let mut shown = Vec::new();
+    // reading fails when nobody has the other side open any more
+    let mut master = fs::File::from(terminal.master);
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = master.read(&mut bytes) {
+        shown.extend(&bytes[..length]);
+    }
+    assert!(child.wait().unwrap().success());
+    let shown = String::from_utf8_lossy(&shown).into_owned();
+    for text in [
+        "10-tree  [█",
+        "20-image [█",
+        "90-entry [█",
+        "Total    [█",
+        "of 97.66 KiB",
+        "/s, ",
+        " left",
+    ] {
+        assert!(shown.contains(text), "{text}: {shown}");
+    }
+    assert!(
+        shown.contains("✨ Successfully installed update '1'."),
+        "{shown}"
+    );
+    let mut site = Site::new();
+    site.length = 8 << 20;
+    site.offer("1");
+    let begun = std::time::Instant::now();
+    let told = site.ok(&["update", "--progress=plain"]);
+    let lines = told
+        .lines()
+        .filter(|line| line.starts_with("20-image: "))
+        .count() as u64;
+    // one more in five seconds, wherever it takes so long
+    let most = 11 + begun.elapsed().as_secs() / 5;
+    assert!((1..=most).contains(&lines), "{told}");
 }

@@ -365,17 +365,24 @@ impl Run<'_> {
     }
 
     fn acquire(&self, plan: &Plan, prospects: &[Prospect]) -> Result<()> {
-        let shown = Shown::new(self.session.asked.progress, plan);
+        let enabled = &self.survey.enabled;
+        let transfers = plan.acquired().zip(prospects);
+        let transfers = transfers.map(|((item, _), prospect)| {
+            let id = enabled[item.resource].transfer.id.as_str();
+            (id, prospect.bytes)
+        });
+        let transfers: Vec<_> = transfers.collect();
+        let form = self.session.asked.progress;
+        let shown = Shown::new(form, plan.version.to_string(), &transfers);
         let jobs = self.session.asked.jobs.unwrap_or(JOBS);
         for (item, source) in plan.acquired() {
-            let resource = &self.survey.enabled[item.resource];
+            let resource = &enabled[item.resource];
             out::say(format_args!(
                 "⤵\u{fe0f} Acquiring {} → {}...",
                 resource.source[source].shown,
                 item.name.display()
             ));
         }
-        let enabled = &self.survey.enabled;
         update::acquire(&self.site, enabled, plan, prospects, jobs, &|progress| {
             shown.tell(progress)
         })
