@@ -170,6 +170,54 @@ fn an_update_of_images_reboots_when_that_makes_a_difference_and_only_then() {
     }
 }
 
+/// A server of one directory that is started for each connection: bash is what every machine has.
+const SERVER: &str = r#"#!/bin/bash
+read -r method path _; while read -r line && [ "$line" != $'\r' ]; do :; done
+file=/srv/web$path
+[ -f "$file" ] || { printf 'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n'; exit; }
+printf 'HTTP/1.1 200 OK\r\nContent-Length: %s\r\nConnection: close\r\n\r\n' "$(stat -c %s "$file")"
+[ "$method" = HEAD ] || cat "$file""#;
+
+#[test]
+fn the_unit_updates_images_of_all_collections_in_its_sandbox() {
+    let machine = imaged("1.0");
+    machine.prepare(&format!(
+        "cat > /usr/bin/serve <<'EOF'\n{SERVER}\nEOF\nchmod 755 /usr/bin/serve
+         printf '%s\n' [Socket] ListenStream=127.0.0.1:8080 Accept=yes > /etc/systemd/system/serve.socket
+         printf '%s\n' [Service] ExecStart=/usr/bin/serve StandardInput=socket > /etc/systemd/system/serve@.service
+         mkdir -p /srv/web /srv/source /srv/trees/t /etc/sysupdate.more.d; cd /srv/trees/t
+         echo x > file; chown 12:34 file; chmod 4755 file; mkdir -p /srv/web; tar -C .. -cf /srv/web/tree_1.1.tar t
+         head -c 300000 /dev/urandom > /srv/source/os_1.1.raw; cp /srv/source/os_1.1.raw /srv/web/part_7
+         for d in source web; do cd /srv/$d; sha256sum * > /run/sums; mv /run/sums SHA256SUMS; done
+         printf '%s\n' [Transfer] Verify=no '[Source]' Type=url-file Path=file:///srv/source MatchPattern=os_@v.raw '[Target]' Path=/srv/images MatchPattern=os_@v.raw CurrentSymlink=current > /etc/sysupdate.d/os.transfer
+         printf '%s\n' [Transfer] Verify=no '[Source]' Type=url-tar Path=http://127.0.0.1:8080 MatchPattern=tree_@v.tar '[Target]' Type=directory Path=/srv/trees MatchPattern=tree_@v ReadOnly=yes > /etc/sysupdate.d/tree.transfer
+         printf '%s\n' [Transfer] Verify=no '[Source]' Type=url-file Path=http://127.0.0.1:8080 MatchPattern=part_@v '[Target]' Path=/srv/more MatchPattern=part_@v > /etc/sysupdate.more.d/part.transfer"
+    ));
+    // the same sandbox for what looks at it
+    let ran = machine.power_on(
+        "d=/run/systemd/system/sysupdate.service.d; mkdir -p $d
+         printf '%s\n' [Unit] ConditionVirtualization= [Service] 'ExecStartPre=grep -E \"^(CapBnd|NoNewPrivs|Seccomp):\" /proc/self/status' > $d/here.conf
+         systemctl daemon-reload; systemctl start serve.socket; systemctl start --wait sysupdate.service; echo ended $?
+         journalctl -b --no-pager -o cat -u sysupdate.service; readlink /srv/images/current; cmp /srv/images/os_1.1.raw /srv/source/os_1.1.raw && cmp /srv/more/part_7 /srv/web/part_7 && echo same
+         stat -c '%a %u:%g' /srv/trees/tree_1.1/t/file; touch /srv/trees/tree_1.1/x || echo immutable; lsattr -d /srv/trees/tree_1.1; chattr -i /srv/trees/tree_1.1",
+    ).exits(0);
+    for text in [
+        "CapBnd:\t000000008820031b",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+        "ended 0",
+        "Successfully installed update '1.1'",
+        "Successfully installed update '7'",
+        "os_1.1.raw\nsame\n4755 12:34\n",
+        "immutable\n",
+    ] {
+        assert!(
+            format!("{}{}", ran.stdout, ran.stderr).contains(text),
+            "{text}: {ran}"
+        );
+    }
+}
+
 #[test]
 fn a_machine_that_goes_back_to_an_older_image_reboots_into_it_and_is_left_alone_then() {
     let machine = imaged("1.0");
