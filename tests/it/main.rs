@@ -70,6 +70,7 @@ mod root_steps;
 mod root_sysupdate_peer;
 mod root_sysupdate_peer_cut;
 mod root_sysupdate_peer_payload;
+mod root_sysupdate_peer_slots;
 mod root_sysupdate_peer_states;
 mod root_sysupdate_peer_verbs;
 mod root_tukit;

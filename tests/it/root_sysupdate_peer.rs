@@ -22,6 +22,7 @@ fn each_allowed_difference_is_of_a_situation_that_a_test_makes() {
         include_str!("root_sysupdate_peer.rs"),
         include_str!("root_sysupdate_peer_cut.rs"),
         include_str!("root_sysupdate_peer_payload.rs"),
+        include_str!("root_sysupdate_peer_slots.rs"),
         include_str!("root_sysupdate_peer_states.rs"),
         include_str!("root_sysupdate_peer_verbs.rs"),
     ];

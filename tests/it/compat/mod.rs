@@ -118,7 +118,7 @@ impl fmt::Display for Difference {
 }
 
 /// How a call ended: its exit status, standard output, the texts on standard error that scripts look for, and the files it left.
-pub(crate) struct Outcome {
+struct Outcome {
     lines: Vec<String>,
     /// What else it said, for whoever looks for the cause.
     stderr: String,

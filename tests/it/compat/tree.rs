@@ -107,9 +107,13 @@ impl Tree {
             let mode = format!("{:04o}", meta.permissions().mode() & 0o7777);
             let flag = if is_locked(&full, kind) { " i" } else { "" };
             let shown = path.display();
-            found.push(match kind {
+            let line = match kind {
                 Kind::Dir => format!("d {mode}{flag} /{shown}"),
                 Kind::Link => format!("l /{shown} -> {}", fs::read_link(&full).unwrap().display()),
+                Kind::File if path.extension().is_some_and(|e| e == "img") => {
+                    found.extend(disk(&full));
+                    format!("f {mode} /{shown}")
+                }
                 Kind::File => {
                     let sum = Sha256::digest(fs::read(&full).unwrap());
                     let sum: String = sum[..4].iter().map(|b| format!("{b:02x}")).collect();
@@ -120,11 +124,30 @@ impl Tree {
                     )
                 }
                 Kind::Other => format!("? {mode} /{shown}"),
-            });
+            };
+            found.push(line);
         });
         found.sort();
         found
     }
+}
+
+/// The image of a disk: its partition table, and a sum of what is in its partitions.
+fn disk(path: &Path) -> Vec<String> {
+    /// Nothing but the table is nearer to both ends.
+    const ENDS: usize = 1 << 20;
+    let mut dump = command("sfdisk");
+    let out = dump.arg("-d").arg(path).output().unwrap();
+    assert!(out.status.success(), "{}", path.display());
+    let content = fs::read(path).unwrap();
+    let sum = Sha256::digest(&content[ENDS..content.len() - ENDS]);
+    let sum: String = sum[..4].iter().map(|b| format!("{b:02x}")).collect();
+    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let lines = text.lines().filter_map(|line| line.split_once(".img"));
+    let parts = lines.filter(|(_, rest)| rest.contains("start="));
+    let mut found: Vec<String> = parts.map(|(_, rest)| format!("p {rest}")).collect();
+    found.push(format!("p {sum}"));
+    found
 }
 
 impl Drop for Tree {
