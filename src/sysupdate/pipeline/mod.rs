@@ -427,7 +427,7 @@ impl Receive for Receiver<'_> {
 }
 
 /// The second part: the digest of the bytes as served, and keeping them.
-fn digest(mut from: Reader, mut to: Writer, mut keeping: Keeping<'_>) -> Result<Sha256, Error> {
+fn digest(from: Reader, mut to: Writer, mut keeping: Keeping<'_>) -> Result<Sha256, Error> {
     let mut hasher = sha2::Sha256::new();
     loop {
         let piece = from.piece().map_err(Error::Writing)?;
@@ -445,11 +445,11 @@ fn digest(mut from: Reader, mut to: Writer, mut keeping: Keeping<'_>) -> Result<
                 keeping.restart();
             }
             Piece::End => {
-                to.pass(piece).map_err(Error::Writing)?;
+                to.pass(piece, &from).map_err(Error::Writing)?;
                 return Ok(Sha256(hasher.finalize().into()));
             }
         }
-        to.pass(piece).map_err(Error::Writing)?;
+        to.pass(piece, &from).map_err(Error::Writing)?;
     }
 }
 
