@@ -58,6 +58,7 @@ bench: root build
 	@benches/boot-helper.sh target/release/create-dirs-from-rpmdb target/release/examples/rpmdb
 	@benches/generator.sh target/release/$(PROGRAM)-generator
 	@benches/sysupdate.sh target/release/sysupdate
+	@benches/sysupdate-payloads.sh target/release/sysupdate
 
 lint:
 	$(CARGO) fmt --check

@@ -1,41 +1,36 @@
 #!/bin/bash
 # sysupdate.sh PROGRAM: how long sysupdate (PROGRAM) takes to list and to check 10, 1,000 and 10,000 versions of 4 transfers beside
-# systemd-sysupdate 257 and 262, in turns, on the same files. Whole processes. Prints medians and ratios, for people and as a table for
-# README.md. 5 min, most of it for theirs. Needs root. The exit code is 0 also when a goal is not met: figures of a busy machine are no failure.
-#   ROUNDS=3                 how often each is run
-#   COUNTS="10 1000 10000"   how many versions
-. "$(dirname "$0")/../tests/fixture/env.sh"
-FIXTURE=$(cd "$(dirname "${BASH_SOURCE[0]}")/../tests/fixture" && pwd -P)
-[ "$(id -u)" = 0 ] || die "needs root: it calls chroot"
-PROGRAM=$(realpath "${1:?usage: sysupdate.sh PROGRAM}")
-ROUNDS=${ROUNDS:-3} COUNTS=${COUNTS:-10 1000 10000}
-DIR=$(mktemp -d "$CACHE/bench.XXXXXX")
-trap 'rm -rf "$DIR"' EXIT
+# systemd-sysupdate 257 and 262, in turns, on the same files: in a directory, in a manifest beside them, and in one from a server on
+# this machine. Whole processes. Prints medians and ratios, for people and as a table for README.md. 20 min, most of it for theirs. Needs
+# root. The exit code is 0 also when a goal is not met: figures of a busy machine are no failure.
+#   ROUNDS=3                    how often each is run
+#   COUNTS="10 1000 10000"      how many versions
+#   SOURCES="directory file http"   where from
+. "$(dirname "$0")/sysupdate-beside.sh"
+ROUNDS=${ROUNDS:-3} COUNTS=${COUNTS:-10 1000 10000} SOURCES=${SOURCES:-directory file http}
+EMPTY=e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
+serve
 
-# versions COUNT: 4 transfers from a directory that has COUNT versions of each, to one that has the oldest
+# versions SOURCE COUNT: 4 transfers from what has COUNT versions of each, to a directory that has the oldest
 versions() {
-  local t v dir=$DIR/$1
-  mkdir -p "$dir/d" "$dir/source" "$dir/target"
+  local t v dir=$DIR/www/$2 kind=url-file from
+  case $1 in directory) kind=regular-file from=$dir/source;; file) from=file://$dir;; http) from=$ADDRESS/$2;; esac
+  rm -rf "$dir"; mkdir -p "$dir/d" "$dir/source" "$dir/target"
   for t in a b c e; do
-    printf '%s\n' '[Source]' Type=regular-file "Path=$dir/source" "MatchPattern=${t}_@v.raw" \
+    printf '%s\n' '[Source]' "Type=$kind" "Path=$from" "MatchPattern=${t}_@v.raw" \
       '[Target]' Type=regular-file "Path=$dir/target" "MatchPattern=${t}_@v.raw" > "$dir/d/$t.transfer"
-    for ((v = 1; v <= $1; v++)); do printf '%s\n' "$dir/source/${t}_1.$v.raw"; done | xargs -r touch
+    for ((v = 1; v <= $2; v++)); do printf '%s\n' "${t}_1.$v.raw"; done
     touch "$dir/target/${t}_1.1.raw"
-  done
+  done > "$dir/names"
+  if [ "$1" = directory ]; then (cd "$dir/source" && xargs touch < "$dir/names")
+  else sed "s/^/$EMPTY  /" "$dir/names" > "$dir/SHA256SUMS"; fi
 }
 
-# milliseconds of one call, to standard output
-TIMED='b=${EPOCHREALTIME/./}; "$@" > "$OUT"; e=${EPOCHREALTIME/./}; echo $(((e - b) / 1000)).$(((e - b) % 1000 / 100))'
-# ours COUNT VERB, theirs VERSION COUNT VERB: one call of a program
-ours() { OUT=$DIR/ours bash -ec "$TIMED" ours "$PROGRAM" "--definitions=$DIR/$1/d" --verify=no "$2"; }
-theirs() {
-  PEER_BIND=$DIR:$DIR PEER_PROGRAM=/usr/bin/bash "$FIXTURE/peer-sysupdate.sh" "$1" -ec \
-    "OUT=\$1; shift; for p in /usr/lib/systemd/systemd-sysupdate /usr/bin/systemd-sysupdate; do [ ! -x \$p ] || program=\$p; done
-     set -- \$program \"\$@\"; $TIMED" theirs "$DIR/$1" "--definitions=$DIR/$2/d" --verify=no "$3" 2> "$DIR/said" || { cat "$DIR/said" >&2; die "systemd-sysupdate $1 failed"; }
-}
-median() { sort -n | sed -n "$(((ROUNDS + 1) / 2))p"; }
+call() { "$@" "--definitions=$DIR/www/$count/d" --verify=no "$verb"; }
+mine() { call ours; }
+p257() { call theirs 257; }
+p262() { call theirs 262; }
 
-declare -A OURS
 ROWS=
 # tell WHAT OURS BESIDE THEIRS GOAL: a line for people, and one of the table
 tell() {
@@ -48,32 +43,34 @@ tell() {
   ROWS+=$line$'\n'
 }
 
-echo "Medians of $ROUNDS rounds in turns; Linux $(uname -r), $(nproc) CPUs, load $(cut -d' ' -f1 /proc/loadavg)"
-for count in $COUNTS; do
-  versions "$count"
-  # the first call of each reads the directory from disk, and shows that both find the same
-  for peer in 257 262; do theirs "$peer" "$count" list > /dev/null; done
-  ours "$count" list > /dev/null
-  for peer in 257 262; do
-    cmp -s "$DIR/ours" "$DIR/$peer" || die "systemd-sysupdate $peer lists $count versions in another way: $(diff "$DIR/ours" "$DIR/$peer" | head -5)"
+echo "Medians of $ROUNDS rounds in turns; $(machine)"
+for source in $SOURCES; do
+  declare -A took=()
+  for count in $COUNTS; do
+    versions "$source" "$count"
+    # the first call of each reads what there is from disk, and shows that both find the same
+    for verb in list check-new; do
+      for run in mine p257 p262; do $run > "$DIR/first"; done
+      for peer in 257 262; do
+        cmp -s "$DIR/ours" "$DIR/$peer" || die "systemd-sysupdate $peer has another answer to $verb of $count versions: $(diff "$DIR/ours" "$DIR/$peer" | head -5)"
+      done
+      turns "$source-$count-$verb" "$ROUNDS" mine p257 p262
+      figures=$DIR/figures/$source-$count-$verb
+      took[$count-$verb]=$(median "$figures-mine" 1)
+      most "$figures-mine" 3 >> "$DIR/memory"
+      goal=; [ "$count" -lt 10000 ] || goal=50
+      for peer in 257 262; do
+        tell "$verb, $count versions x 4, $source" "${took[$count-$verb]}" "systemd-sysupdate $peer" "$(median "$figures-p$peer" 1)" "$goal"
+      done
+    done
+    rm -rf "${DIR:?}/www/$count"
   done
   for verb in list check-new; do
-    for ((r = 0; r < ROUNDS; r++)); do
-      ours "$count" "$verb" >> "$DIR/$count-$verb-ours"
-      for peer in 257 262; do theirs "$peer" "$count" "$verb" >> "$DIR/$count-$verb-$peer"; done
-    done
-    mine=$(median < "$DIR/$count-$verb-ours")
-    OURS[$count-$verb]=$mine
-    goal=; [ "$count" -lt 10000 ] || goal=50
-    for peer in 257 262; do
-      tell "$verb, $count versions x 4" "$mine" "systemd-sysupdate $peer" "$(median < "$DIR/$count-$verb-$peer")" "$goal"
-    done
+    [ -n "${took[1000-$verb]:-}" ] && [ -n "${took[10000-$verb]:-}" ] || continue
+    awk -v verb="$verb" -v few="${took[1000-$verb]}" -v many="${took[10000-$verb]}" 'BEGIN {
+      printf "%s of 10,000 takes %.1f times as long as of 1,000; at most 15: %s\n", verb, many / few, many <= 15 * few ? "met" : "not met" }'
   done
-  rm -rf "${DIR:?}/$count"
 done
-for verb in list check-new; do
-  [ -n "${OURS[1000-$verb]:-}" ] && [ -n "${OURS[10000-$verb]:-}" ] || continue
-  awk -v verb="$verb" -v few="${OURS[1000-$verb]}" -v many="${OURS[10000-$verb]}" 'BEGIN {
-    printf "%s of 10,000 takes %.1f times as long as of 1,000; at most 15: %s\n", verb, many / few, many <= 15 * few ? "met" : "not met" }'
-done
+awk -v most="$(sort -n "$DIR/memory" | tail -n 1)" 'BEGIN { printf "most memory of ours: %.1f MiB; less than 64: %s\n", most / 1024, most < 65536 ? "met" : "not met" }'
+echo "at the end: $(machine)"
 printf '\n| what | ours | beside | time | ratio | goal |\n|---|---|---|---|---|---|\n%s' "$ROWS"
