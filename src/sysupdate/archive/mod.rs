@@ -33,8 +33,10 @@ use crate::sys::{beneath, out, xattr};
 
 /// Of directories that no member stands for.
 const DIR_MODE: u32 = 0o755;
-/// Most members of a tree: what is remembered of each directory takes memory.
+/// Most members of a tree.
 const MOST: usize = 4_000_000;
+/// Most bytes that are remembered of the directories of a tree: some hundred thousand are fewer.
+const MOST_REMEMBERED: usize = 64 << 20;
 
 /// A directory that is filled.
 #[derive(Debug)]
@@ -83,11 +85,20 @@ impl Tree {
         let mut members = Members::new(from);
         // a directory gets its time and mode when all is in it
         let mut dirs: Vec<(PathBuf, Looks)> = Vec::new();
-        let mut count = 0;
+        let (mut count, mut remembered) = (0, 0);
         while let Some(member) = members.next()? {
             count += 1;
             if count > MOST {
                 return Err(refused(&member.path, "there are too many members"));
+            }
+            let looks = looks(&member);
+            if member.kind == Kind::Directory {
+                let xattrs = looks.xattrs.iter().map(|(_, value)| value.len());
+                remembered +=
+                    size_of::<(PathBuf, Looks)>() + member.path.len() + xattrs.sum::<usize>();
+            }
+            if remembered > MOST_REMEMBERED {
+                return Err(refused(&member.path, "there are too many directories"));
             }
             let path = below(&member.path)?;
             let why = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
@@ -95,20 +106,20 @@ impl Tree {
                 if member.kind != Kind::Directory {
                     return Err(refused(&member.path, "it has no name"));
                 }
-                dirs.push((path, looks(&member)));
+                dirs.push((path, looks));
                 continue;
             };
             let parent = self.parent(&path).map_err(why)?;
             clear(&parent, name, member.kind).map_err(why)?;
             if member.kind == Kind::Directory {
                 make_dir(&parent, name).map_err(why)?;
-                dirs.push((path, looks(&member)));
+                dirs.push((path, looks));
                 continue;
             }
             self.make(&parent, name, &member, &mut members)
                 .map_err(why)?;
             if member.kind != Kind::HardLink {
-                self.give(&parent, name, member.kind == Kind::Symlink, &looks(&member))
+                self.give(&parent, name, member.kind == Kind::Symlink, &looks)
                     .map_err(why)?;
             }
         }

@@ -84,11 +84,11 @@ impl<'a> Members<'a> {
             match header[156] {
                 b'L' => path = Some(self.text()?),
                 b'K' => link = Some(self.text()?),
-                b'x' => extra.extend(self.records()?),
+                b'x' => add(&mut extra, self.records()?)?,
                 b'g' => {
                     let records = self.records()?;
-                    self.global.extend(records.clone());
-                    extra.extend(records);
+                    add(&mut self.global, records.clone())?;
+                    add(&mut extra, records)?;
                 }
                 // the name of a volume
                 b'V' => {}
@@ -264,6 +264,19 @@ fn record<'r>(rest: &mut &'r [u8]) -> Option<(&'r [u8], &'r [u8])> {
     *rest = &rest[length..];
     let equals = record.iter().position(|b| *b == b'=')?;
     Some((&record[..equals], &record[equals + 1..]))
+}
+
+/// Adds attributes to others, of which there are few enough before.
+fn add(known: &mut BTreeMap<Vec<u8>, Vec<u8>>, new: BTreeMap<Vec<u8>, Vec<u8>>) -> io::Result<()> {
+    known.extend(new);
+    let bytes: usize = known
+        .iter()
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
+    match bytes as u64 > MOST_EXTRA {
+        true => Err(bad("there are too many attributes")),
+        false => Ok(()),
+    }
 }
 
 /// Up to the first NUL.

@@ -321,6 +321,43 @@ fn an_archive_that_is_damaged_or_asks_for_memory_is_refused() {
     let long =
         |kind: u8, size: u64| [header(kind, "x", "", size), vec![b'x'; 1024], file("a")].concat();
     let zero_size = |kind: u8| [header(kind, "x", "", 0), file("a")].concat();
+    let attribute = |kind: u8, key: &str, length: usize| {
+        let rest = format!(" {key}={}\n", "v".repeat(length));
+        let record = format!("{:06}{rest}", rest.len() + 6);
+        let padding = vec![0; record.len().wrapping_neg() % 512];
+        [
+            header(kind, "x", "", record.len() as u64),
+            record.into_bytes(),
+            padding,
+        ]
+        .concat()
+    };
+    let many = |kind, length| {
+        [
+            attribute(kind, "a", length),
+            attribute(kind, "b", length),
+            file("a"),
+        ]
+        .concat()
+    };
+    let mut dirs = Vec::new();
+    for number in 0..80 {
+        dirs.extend(attribute(b'x', "SCHILY.xattr.user.a", 900_000));
+        dirs.extend(header(b'5', &format!("d{number}"), "", 0));
+    }
+    for (bytes, why) in [
+        (many(b'x', 600_000), "there are too many attributes"),
+        (many(b'g', 600_000), "there are too many attributes"),
+        (dirs, "there are too many directories"),
+    ] {
+        let dir = Dir::with_target();
+        let e = unpacked(&dir, &bytes).unwrap_err();
+        assert!(e.to_string().ends_with(why), "{e}");
+    }
+    // they are as they should be, but for how much there is
+    for kind in [b'x', b'g'] {
+        unpacked(&Dir::with_target(), &many(kind, 1000)).unwrap();
+    }
     let cases: [(&str, Vec<u8>); 8] = [
         ("checksum", changed),
         ("cut in a header", whole[..300].to_vec()),
