@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """seeds.py: writes the corpus that fuzzing begins with, from the databases in tests/data/rpmdb: headers and small databases, whole and
-damaged in each way that a reader has to withstand. What fuzzing finds is kept beside it under other names."""
-import os, struct
+damaged in each way that a reader has to withstand; and the same of what sources of A/B updates have, with xz, zstd and lz4 for their
+formats. What fuzzing finds is kept beside it under other names."""
+import bz2, gzip, io, lzma, os, struct, subprocess, tarfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 data = lambda name: open(os.path.join(HERE, "../tests/data/rpmdb", name, "ndb/Packages.db"), "rb").read()
@@ -139,3 +140,71 @@ for name, text in {
         "bad-cr": good.replace("\n", "\r\n"), "bad-nul": good + "\0", "bad-twice": good + good.replace("a", "b", 1), "bad-bom": "\ufeff" + good}.items():
     keep("sysupdate_manifest", name, text.encode())
 keep("sysupdate_manifest", "bad-text", good.encode() + b"\xff\n")
+
+# payloads: each format whole, several in a row, cut off, damaged, with something behind it, and larger than is allowed
+def packed(program, content):
+    return subprocess.run(program.split(), input=content, stdout=subprocess.PIPE, check=True).stdout
+
+
+plain, zeros = bytes((i // 7 ^ i >> 3) & 255 for i in range(3000)), bytes((4 << 20) + 1)
+skipped = struct.pack("<II5s", 0x184d2a51, 5, b"words")
+keep("sysupdate_payload", "good-raw", plain)
+for length in range(6):
+    keep("sysupdate_payload", f"good-raw-{length}", plain[1:1 + length])
+formats = {"xz": lzma.compress, "gz": lambda c: gzip.compress(c, mtime=0), "bz2": bz2.compress,
+           "zst": lambda c: packed("zstd -q -c --check", c), "lz4": lambda c: packed("lz4 -q -c", c)}
+for name, pack in formats.items():
+    whole = pack(plain)
+    middle = len(whole) // 2
+    for text, content in {"good": whole, "good-empty": pack(b""), "good-two": whole + pack(b"more"), "bad-cut": whole[:-1], "bad-half": whole[:middle], "bad-magic": whole[:6],
+                          "bad-garbage": whole + b"garbage", "bad-sum": whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1:], "bad-large": pack(zeros)}.items():
+        if len(content) < 16384:             # what fuzzing reads at most
+            keep("sysupdate_payload", f"{text}-{name}", content)
+keep("sysupdate_payload", "good-padded-xz", formats["xz"](plain) + bytes(8) + formats["xz"](plain) + bytes(4))
+keep("sysupdate_payload", "bad-padded-xz", formats["xz"](plain) + bytes(5))
+keep("sysupdate_payload", "good-blocks-xz", packed("xz -c -T2 --block-size=1000", plain))
+keep("sysupdate_payload", "good-skipped-zst", skipped + skipped + formats["zst"](plain))
+keep("sysupdate_payload", "good-skipped-lz4", skipped + formats["lz4"](plain))
+keep("sysupdate_payload", "bad-skipped-raw", skipped + plain)
+keep("sysupdate_payload", "bad-skipped-cut", skipped[:-1])
+keep("sysupdate_payload", "bad-window-zst", packed("zstd -q -c --ultra --long=28", plain))
+
+
+# archives: one of each member in each form, and each way that leads out of the tree
+def archive(*members, form=tarfile.USTAR_FORMAT, **options):
+    to = io.BytesIO()
+    with tarfile.open(fileobj=to, mode="w", format=form, **options) as tar:
+        for name, kind, more in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.mtime, info.mode = kind, 1, 0o755
+            content = more if isinstance(more, bytes) else b""
+            info.size = len(content)
+            if isinstance(more, str):
+                info.linkname = more
+            if isinstance(more, dict):
+                info.pax_headers = more
+            if isinstance(more, tuple):
+                info.devmajor, info.devminor = more
+            tar.addfile(info, io.BytesIO(content))
+    # the end is a kilobyte; more is of no use here
+    content = to.getvalue().rstrip(b"\0")
+    return content + bytes(-len(content) % 512 + 1024)
+
+
+FILE, DIR, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+each = [("dir", DIR, None), ("dir/file", FILE, b"content"), ("dir/hard", HARD, "dir/file"), ("soft", LINK, "../outside/file"), ("fifo", tarfile.FIFOTYPE, None), ("new/deep/file", FILE, plain[:600])]
+long = [("d" * 90 + "/" + "f" * 150, FILE, b"x"), ("soft", LINK, "y" * 200)]
+attributes = ("file", FILE, {"SCHILY.xattr.user.note": "x=y", "SCHILY.acl.access": "user::rwx,group::r-x,other::r--", "mtime": "1.5", "uid": "7"})
+for name, content in {
+        "good-ustar": archive(*each), "good-gnu": archive(*each, *long, form=tarfile.GNU_FORMAT), "good-pax": archive(*each, *long, attributes, form=tarfile.PAX_FORMAT),
+        "good-global": archive(*each, form=tarfile.PAX_FORMAT, pax_headers={"comment": "all"}), "good-empty": b"", "good-end": bytes(1024), "good-slash": archive(("/file", FILE, b"x"), ("./a/./b", FILE, b"y")),
+        "good-again": archive(("a", FILE, b"x"), ("a", LINK, ".."), ("a", FILE, b"y")), "good-top": archive((".", DIR, None), ("a", FILE, b"x")),
+        "devices": archive(("null", tarfile.CHRTYPE, (1, 3)), ("block", tarfile.BLKTYPE, (7, 0))),
+        "bad-up": archive(("../outside/new", FILE, b"x")), "bad-up-inside": archive(("a/../../outside/file", FILE, b"x")), "bad-up-directory": archive(("..", DIR, None)),
+        "bad-through-link": archive(("a", LINK, "../outside"), ("a/file", FILE, b"x")), "bad-directory-through-link": archive(("a", LINK, ".."), ("a/outside", DIR, None)),
+        "bad-link-through-link": archive(("a", LINK, ".."), ("b", HARD, "a/outside/file")), "bad-hard-link-up": archive(("a", HARD, "../outside/file")),
+        "bad-hard-link": archive(("a", HARD, "nothing")), "bad-no-name": archive(("./", FILE, b"x")), "bad-over-directory": archive(("a/b", FILE, b"x"), ("a", FILE, b"y")),
+        "bad-cut": archive(*each)[:1500], "bad-half": archive(("a", FILE, plain))[:1024], "bad-sparse": archive(("a", FILE, {"GNU.sparse.major": "1"}), form=tarfile.PAX_FORMAT),
+        "bad-size": archive(("a", FILE, {"size": "8589934592"}), form=tarfile.PAX_FORMAT), "bad-record": archive(("a", FILE, {"x": "y"}), form=tarfile.PAX_FORMAT).replace(b"6 x=y\n", b"9 x=y\n"),
+        "bad-kind": archive(("a", b"Z", None)), "bad-text": plain}.items():
+    keep("sysupdate_archive", name, content)

@@ -1,13 +1,17 @@
 //! What must hold of whatever is read, from bytes of any kind. The fuzz targets call it, and tests/it/fuzz_corpus.rs with the
 //! corpus that is kept.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
+use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
 
 use transactional_update::rpmdb::{Database, DirectoryEntry, Prefix, raw};
+use transactional_update::sysupdate::archive::Tree;
+use transactional_update::sysupdate::decompress::{self, Format, Size};
 use transactional_update::sysupdate::pattern::words;
+use transactional_update::sysupdate::pipeline::Sink;
 use transactional_update::sysupdate::{Manifest, Pattern, PatternList, Specifiers, Transfer};
 
 fn prefixes() -> Vec<Prefix> {
@@ -160,14 +164,118 @@ pub fn manifest(bytes: &[u8]) -> Option<usize> {
     Some(manifest.entries().len())
 }
 
-/// A file without a name that holds `bytes`.
-fn file(bytes: &[u8]) -> File {
+/// Most bytes that a payload may have when it is decompressed.
+pub const PAYLOAD_LIMIT: usize = 4 << 20;
+
+/// Reads `bytes` as a payload of whatever format they are: how many bytes it has; `None` when it is damaged or too large.
+///
+/// # Panics
+/// When what is read is not as promised.
+pub fn payload(bytes: &[u8]) -> Option<usize> {
+    let read = |step| -> io::Result<(Format, Vec<u8>)> {
+        let mut from =
+            decompress::open(BufReader::with_capacity(step, bytes), PAYLOAD_LIMIT as u64)?;
+        let mut plain = Vec::new();
+        // what comes before an error is bounded as well
+        let result = from.read_to_end(&mut plain);
+        assert!(plain.len() <= PAYLOAD_LIMIT);
+        result.map(|_| (from.format(), plain))
+    };
+    let whole = read(bytes.len().max(1)).ok();
+    assert!(
+        read(7).ok() == whole,
+        "it is read in another way in small pieces"
+    );
+    let (format, plain) = whole?;
+    if format != Format::Raw {
+        control();
+    }
+    let length = bytes.len() as u64;
+    let size = match Size::of_start(bytes, length) {
+        Size::NeedsEnd(needed) => {
+            let start = bytes.len() - usize::try_from(needed).expect("not more than there is");
+            Size::of_end(&bytes[start..], length)
+        }
+        other => other,
+    };
+    match size {
+        Size::Exactly(size) => assert_eq!(size, plain.len() as u64),
+        Size::AtLeast(size) => assert!(size <= plain.len() as u64),
+        Size::NeedsEnd(_) | Size::Unknown => {}
+    }
+    Some(plain.len())
+}
+
+/// Unpacks `bytes` as an archive, with the right checksum in each block that looks like a header: whether it is one, and nothing is
+/// left of it. Nothing beside the directory of the tree is touched.
+///
+/// # Panics
+/// When what is done is not as promised.
+pub fn archive(bytes: &[u8]) -> bool {
+    let mut bytes = bytes.to_vec();
+    for block in bytes.as_chunks_mut::<512>().0 {
+        if block[257..262] == *b"ustar" {
+            block[148..156].fill(b' ');
+            let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+            block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+        }
+    }
+    let dir = directory();
+    let (target, outside) = (dir.join("target"), dir.join("outside"));
+    fs::create_dir(&target).expect("memory");
+    fs::create_dir(&outside).expect("memory");
+    fs::write(outside.join("file"), "content").expect("memory");
+    let looks = |path: &Path| -> Metadata { fs::symlink_metadata(path).expect("it is there") };
+    let state = || {
+        [&dir, &outside, &outside.join("file")].map(|path| {
+            let it = looks(path);
+            let owner = (it.mode(), it.uid(), it.gid(), it.nlink(), it.len());
+            (
+                owner,
+                it.mtime(),
+                it.mtime_nsec(),
+                it.ctime(),
+                it.ctime_nsec(),
+            )
+        })
+    };
+    let before = state();
+    let mut tree = Tree::new(File::open(&target).expect("it was made").into());
+    let done = tree.take(&mut &bytes[..]).is_ok();
+    assert_eq!(state(), before, "something beside the tree has changed");
+    if fs::read_dir(&target).is_ok_and(|mut entries| entries.next().is_some()) {
+        control();
+    }
+    tree.take(&mut io::empty()).expect("nothing is an archive");
+    fs::remove_dir(&target).expect("it is empty again");
+    fs::remove_file(outside.join("file")).expect("it is there");
+    fs::remove_dir(&outside).expect("nothing was made there");
+    fs::remove_dir(&dir).expect("nothing was made there");
+    done
+}
+
+/// A name in memory that nobody else has.
+fn name() -> PathBuf {
     let name = format!(
         "tu-fuzz.{}.{:?}",
         std::process::id(),
         std::thread::current().id()
     );
-    let path = Path::new("/dev/shm").join(name);
+    Path::new("/dev/shm").join(name)
+}
+
+/// A new directory.
+fn directory() -> PathBuf {
+    let name = name();
+    let mut tries = (0..1000).map(|number| PathBuf::from(format!("{}.{number}", name.display())));
+    // everybody may write there: what has a name already, left over or a link, is not used
+    let made = tries.find(|path| fs::create_dir(path).is_ok());
+    made.expect("memory")
+}
+
+/// A file without a name that holds `bytes`.
+fn file(bytes: &[u8]) -> File {
+    let path = name();
     // everybody may write there: what has the name already, left over or a link, is not opened
     drop(fs::remove_file(&path));
     let file = File::options()

@@ -113,3 +113,31 @@ fn every_manifest_of_the_corpus_is_read_or_refused() {
         }
     }
 }
+
+#[test]
+fn every_payload_of_the_corpus_is_decompressed_or_refused() {
+    let corpus = corpus("sysupdate_payload");
+    assert!(corpus.len() > 40, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = name_of(&path);
+        let length = checks::payload(&bytes);
+        match name.split('-').next() {
+            Some("good") => assert!(length.is_some(), "{name}"),
+            Some("bad") => assert_eq!(length, None, "{name}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn every_archive_of_the_corpus_is_unpacked_or_refused_and_stays_where_it_belongs() {
+    let corpus = corpus("sysupdate_archive");
+    assert!(corpus.len() > 20, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = name_of(&path);
+        let is_unpacked = checks::archive(&bytes);
+        if let Some(kind @ ("good" | "bad")) = name.split('-').next() {
+            assert_eq!(is_unpacked, kind == "good", "{name}");
+        }
+    }
+}
