@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::definition::Transfer;
+use super::definition::{Kind, Transfer};
 use super::held::Held;
 use super::instance::{Instance, Resource, Spot, State};
 use super::pattern::{Metadata, Pattern, Wildcard};
@@ -149,8 +149,11 @@ impl Plan {
         for (number, resource) in enabled.iter().enumerate().rev() {
             let instances = set.target[number].iter().map(|at| &resource.target[*at]);
             let instances: Vec<&Instance> = instances.collect();
-            let counter = counter(resource.transfer);
-            has_way |= counter.is_some() || resource.transfer.target.current_symlink.is_some();
+            // of partitions a link shows to a device, and no boot loader reads their labels
+            let target = &resource.transfer.target;
+            let is_files = target.kind != Kind::Partition;
+            let has_link = is_files && target.current_symlink.is_some();
+            has_way |= has_link || (is_files && counter(resource.transfer).is_some());
             let mut name = instances.first().and_then(|i| path(i)).map(Path::to_owned);
             for (at, instance) in instances.iter().enumerate() {
                 if instance.metadata.tries_left == Some(0)
@@ -164,7 +167,6 @@ impl Plan {
                     steps.push((number, step));
                 }
             }
-            let has_link = resource.transfer.target.current_symlink.is_some();
             steps.extend(
                 name.filter(|_| has_link)
                     .map(|name| (number, Step::Link(name))),

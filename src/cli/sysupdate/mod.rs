@@ -3,6 +3,7 @@
 //! Standard output carries tables, JSON or a version, and nothing else.
 
 mod args;
+mod collections;
 mod dry;
 mod enable;
 mod features;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, notify, out, signal};
 use crate::sysupdate::cancel::Cancel;
-use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::definition::Definitions;
 use crate::sysupdate::fetch::Policy;
 use crate::sysupdate::held::Held;
 use crate::sysupdate::rollback;
@@ -23,11 +23,10 @@ use crate::sysupdate::update::{self, Choice, Chosen, Plan, Prospect, Site, Step,
 use crate::sysupdate::vacuum::Wish;
 use crate::sysupdate::{Resource, Spot, Survey, Version};
 
-use super::super::error;
 use super::dry::DryRun;
 use super::progress::Shown;
 use super::rollback as back;
-use super::{LOCK_FILE, NO_DEFINITIONS, Session, vacuum};
+use super::{LOCK_FILE, Session, collections, vacuum};
 
 /// Transfers at a time, when nothing is said.
 const JOBS: usize = 4;
@@ -44,60 +43,9 @@ pub(super) fn go(
         false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
     };
     failpoint::hit("sysupdate-locked")?;
-    match (session.asked.is_of_all, &session.asked.collection) {
-        (true, _) => all(session, version, until_pending),
-        (false, Collection::Component(name)) if !is_enabled(session, name)? => {
-            bail!("Component is disabled.")
-        }
-        (false, _) => one(session, &session.enabled()?, version, until_pending),
-    }
-}
-
-fn is_enabled(session: &Session, component: &str) -> Result<bool> {
-    let (component, _) = definition::component(&session.root, component, &session.specifiers)?;
-    Ok(component.is_enabled)
-}
-
-/// What has no component, if anything has none, and then each component that is enabled. One that fails does not keep the others from
-/// being tried.
-fn all(session: &Session, version: Option<&str>, until_pending: bool) -> Result<ExitCode> {
-    let mut failed = Vec::new();
-    let mut take = |name: &str, done: Result<ExitCode>| {
-        if let Err(e) = done {
-            signal::check()?;
-            error::report_alone(&super::told_by_systemd(e));
-            failed.push(name.to_owned());
-        }
-        anyhow::Ok(())
-    };
-    let default = session.definitions().and_then(|found| {
-        if found.enabled().next().is_none() {
-            out::say(NO_DEFINITIONS);
-            return Ok(ExitCode::SUCCESS);
-        }
-        one(session, &found, version, until_pending)
-    });
-    take("what has no component", default)?;
-    let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
-    warnings.iter().for_each(out::warn);
-    for component in &components {
-        let name = format!("component '{}'", component.name);
-        if !component.is_enabled {
-            out::say(format_args!("Skipping {name}: it is disabled."));
-            continue;
-        }
-        out::say(format_args!("Updating {name}."));
-        let session = session.with(Collection::Component(component.name.clone()));
-        let found = session.enabled();
-        take(
-            &name,
-            found.and_then(|found| one(&session, &found, version, until_pending)),
-        )?;
-    }
-    match failed.is_empty() {
-        true => Ok(ExitCode::SUCCESS),
-        false => bail!("Not updated: {}.", failed.join(", ")),
-    }
+    collections::each(session, |session, definitions| {
+        one(session, definitions, version, until_pending)
+    })
 }
 
 /// One collection.

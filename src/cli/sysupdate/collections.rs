@@ -1,0 +1,72 @@
+//! What is done with one collection, or with each that takes part.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::sys::{out, signal};
+use crate::sysupdate::definition::{self, Collection, Definitions};
+
+use super::super::error;
+use super::{NO_DEFINITIONS, Session};
+
+/// Does something with the collection that is asked for; with --component-all first with what has no component, if anything has none,
+/// and then with each component that is enabled. One that fails does not keep the others from being tried.
+pub(super) fn each(
+    session: &Session,
+    take: impl Fn(&Session, &Definitions) -> Result<ExitCode>,
+) -> Result<ExitCode> {
+    match (session.asked.is_of_all, &session.asked.collection) {
+        (true, _) => all(session, take),
+        (false, Collection::Component(name)) if !is_enabled(session, name)? => {
+            bail!("Component is disabled.")
+        }
+        (false, _) => take(session, &session.enabled()?),
+    }
+}
+
+fn is_enabled(session: &Session, component: &str) -> Result<bool> {
+    let (component, _) = definition::component(&session.root, component, &session.specifiers)?;
+    Ok(component.is_enabled)
+}
+
+fn all(
+    session: &Session,
+    take: impl Fn(&Session, &Definitions) -> Result<ExitCode>,
+) -> Result<ExitCode> {
+    let mut failed = Vec::new();
+    let mut tell = |name: &str, done: Result<ExitCode>| {
+        if let Err(e) = done {
+            // whoever asks to end means all of it
+            signal::check()?;
+            error::report_alone(&super::told_by_systemd(e));
+            failed.push(name.to_owned());
+        }
+        anyhow::Ok(())
+    };
+    let default = session.definitions().and_then(|found| {
+        if found.enabled().next().is_none() {
+            out::say(NO_DEFINITIONS);
+            return Ok(ExitCode::SUCCESS);
+        }
+        take(session, &found)
+    });
+    tell("what has no component", default)?;
+    let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
+    warnings.iter().for_each(out::warn);
+    for component in &components {
+        let name = format!("component '{}'", component.name);
+        if !component.is_enabled {
+            out::say(format_args!("Skipping {name}: it is disabled."));
+            continue;
+        }
+        out::say(format_args!("Updating {name}."));
+        let session = session.with(Collection::Component(component.name.clone()));
+        let found = session.enabled();
+        tell(&name, found.and_then(|found| take(&session, &found)))?;
+    }
+    match failed.is_empty() {
+        true => Ok(ExitCode::SUCCESS),
+        false => bail!("Not updated: {}.", failed.join(", ")),
+    }
+}
