@@ -6,9 +6,19 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use nix::fcntl::OFlag;
+use nix::sys::statvfs::Statvfs;
 
 use super::failpoint;
 use super::root::RANDOM;
+
+/// Bytes that are free in a file system. One that has no size, as one of memory may, is not known to be full.
+#[must_use]
+pub fn available(system: &Statvfs) -> u64 {
+    match system.blocks() {
+        0 => u64::MAX,
+        _ => system.blocks_available() * system.fragment_size(),
+    }
+}
 
 /// Reads a file of at most `limit` bytes. Never waits for somebody to write into a FIFO.
 ///

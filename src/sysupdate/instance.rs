@@ -23,8 +23,13 @@ pub enum State {
 pub enum Spot {
     /// A path below the directory or the address, as it is there: with the mark of what is not installed.
     Path(PathBuf),
-    /// The number of a partition of the disk, from one.
-    Partition(u32),
+    /// A partition of the disk.
+    Partition {
+        /// Its number, from one.
+        number: u32,
+        /// What it is called.
+        label: String,
+    },
 }
 
 /// One version of one resource at one place.
@@ -55,6 +60,17 @@ pub struct Slots {
     pub free: usize,
 }
 
+/// A slot that a transfer can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot {
+    /// The number of the partition, from one.
+    pub number: u32,
+    /// Bytes that it holds.
+    pub length: u64,
+    /// Whether nothing is in it.
+    pub is_empty: bool,
+}
+
 /// A transfer, what is in its target, and what its source has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resource<'d> {
@@ -66,4 +82,6 @@ pub struct Resource<'d> {
     pub source: Vec<Instance>,
     /// The slots of its target, when that is a disk.
     pub slots: Option<Slots>,
+    /// Each of them: the empty ones, and those with its instances.
+    pub room: Vec<Slot>,
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use super::boot_partition;
-use super::definition::{Base, Kind, Place, Transfer};
+use super::definition::{Base, Place, Transfer};
 use super::directory;
 use super::gpt::{Disk, NoDisk};
 use super::instance::Resource;
@@ -230,15 +230,13 @@ impl Ground<'_> {
         )
     }
 
-    /// The place of the link that a transfer keeps; `None` when it keeps none, or when that has no directory. Of partitions a link shows to
-    /// a device, which is none of these.
+    /// The place of the link that a transfer keeps; `None` when it keeps none, or when that has no directory.
     ///
     /// # Errors
     /// When it is not known where it is.
     pub fn link(&self, transfer: &Transfer) -> Result<Option<LinkPlace>, Unknown> {
         let target = &transfer.target;
-        let link = target.current_symlink.as_ref();
-        let Some(link) = link.filter(|_| target.kind != Kind::Partition) else {
+        let Some(link) = &target.current_symlink else {
             return Ok(None);
         };
         if link.is_absolute() {

@@ -23,8 +23,8 @@ use crate::sys::{attr, beneath, failpoint};
 /// What is done with one transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Its link shows to the instance of this name.
-    Link(PathBuf),
+    /// Its link shows to the instance that is there, which a person calls so.
+    Link(Spot, PathBuf),
     /// An instance gets another name, which tells a boot loader how often to try it.
     Rename(PathBuf, PathBuf),
 }
@@ -149,12 +149,14 @@ impl Plan {
         for (number, resource) in enabled.iter().enumerate().rev() {
             let instances = set.target[number].iter().map(|at| &resource.target[*at]);
             let instances: Vec<&Instance> = instances.collect();
-            // of partitions a link shows to a device, and no boot loader reads their labels
+            // no boot loader reads the labels of partitions
             let target = &resource.transfer.target;
             let is_files = target.kind != Kind::Partition;
-            let has_link = is_files && target.current_symlink.is_some();
+            let has_link = target.current_symlink.is_some();
             has_way |= has_link || (is_files && counter(resource.transfer).is_some());
-            let mut name = instances.first().and_then(|i| path(i)).map(Path::to_owned);
+            let mut shown = instances
+                .first()
+                .map(|i| (i.spot.clone(), PathBuf::from(&i.shown)));
             for (at, instance) in instances.iter().enumerate() {
                 if instance.metadata.tries_left == Some(0)
                     && let Some(step) = retried(resource.transfer, instance, true)?
@@ -162,14 +164,17 @@ impl Plan {
                     if at == 0
                         && let Step::Rename(_, to) = &step
                     {
-                        name = Some(to.clone());
+                        let name = to.file_name().unwrap_or_default();
+                        let path = Path::new(&instance.shown).with_file_name(name);
+                        shown = Some((Spot::Path(to.clone()), path));
                     }
                     steps.push((number, step));
                 }
             }
             steps.extend(
-                name.filter(|_| has_link)
-                    .map(|name| (number, Step::Link(name))),
+                shown
+                    .filter(|_| has_link)
+                    .map(|(spot, path)| (number, Step::Link(spot, path))),
             );
             let is_held = |i: &&Instance| i.state == State::Installed && held.contains(&i.version);
             for instance in resource.target.iter().filter(is_held) {
@@ -201,7 +206,7 @@ fn has_counter(pattern: &Pattern) -> bool {
 fn path(instance: &Instance) -> Option<&Path> {
     match &instance.spot {
         Spot::Path(path) => Some(path),
-        Spot::Partition(_) => None,
+        Spot::Partition { .. } => None,
     }
 }
 
@@ -244,7 +249,7 @@ fn retried(
     }
 }
 
-/// Takes the steps. `told` is given each with the directory of its target.
+/// Takes the steps. `told` is given each, and of another name the directory that it is in.
 ///
 /// # Errors
 /// The first step that failed; the record says where the others lead.
@@ -256,11 +261,16 @@ pub fn execute(
 ) -> Result<()> {
     for (number, step) in steps {
         let transfer = enabled[*number].transfer;
-        let found = ground.open(transfer)?;
-        told(transfer, &found.path, step);
         let done = match step {
-            Step::Link(name) => update::link(ground, transfer, &found, name),
-            Step::Rename(from, to) => rename(ground, &found, from, to),
+            Step::Link(spot, _) => {
+                told(transfer, Path::new(""), step);
+                update::link_to(ground, transfer, spot)
+            }
+            Step::Rename(from, to) => {
+                let found = ground.open(transfer)?;
+                told(transfer, &found.path, step);
+                rename(ground, &found, from, to)
+            }
         };
         done.with_context(|| transfer.id.clone())?;
     }

@@ -429,6 +429,7 @@ mod tests {
                 target: all[..5000].to_vec(),
                 source: all.clone(),
                 slots: None,
+                room: Vec::new(),
             })
             .collect();
         let sets = Sets::of(&resources);

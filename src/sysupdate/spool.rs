@@ -106,7 +106,7 @@ impl Spool {
     pub fn room(&self) -> io::Result<(u64, u64)> {
         let system = fstatvfs(&self.dir)?;
         let device = fstat(&self.dir)?.st_dev;
-        Ok((device, system.blocks_available() * system.fragment_size()))
+        Ok((device, crate::sys::fs::available(&system)))
     }
 
     fn create(&self, name: &str, flags: OFlag) -> io::Result<File> {

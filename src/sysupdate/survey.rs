@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::definition::{Definitions, Kind, Location, Place, Transfer};
 use super::directory::{self, Side};
 use super::gpt::{Disk, DiskId, Table};
-use super::instance::{Instance, Resource, Slots};
+use super::instance::{Instance, Resource, Slot, Slots};
 use super::partition_type::PartitionType;
 use super::pattern::PatternList;
 use super::place::{Bases, Ground};
@@ -52,16 +52,17 @@ impl<'d> Survey<'d> {
                 _ => Ok(Vec::new()),
             };
             let source = source.with_context(|| about("source"))?;
-            let (target, slots) = match transfer.target.kind {
-                Kind::Partition => disks.look(ground, transfer).map(|(t, s)| (t, Some(s))),
-                _ => target(root, transfer, bases).map(|target| (target, None)),
-            }
-            .with_context(|| about("target"))?;
+            let found = match transfer.target.kind {
+                Kind::Partition => disks.look(ground, transfer),
+                _ => target(root, transfer, bases).map(|target| (target, None, Vec::new())),
+            };
+            let (target, slots, room) = found.with_context(|| about("target"))?;
             let resource = Resource {
                 transfer,
                 source,
                 target,
                 slots,
+                room,
             };
             match transfer.is_enabled {
                 true => enabled.push(resource),
@@ -128,7 +129,11 @@ struct Disks {
 }
 
 impl Disks {
-    fn look(&mut self, ground: Ground<'_>, transfer: &Transfer) -> Result<(Vec<Instance>, Slots)> {
+    fn look(
+        &mut self,
+        ground: Ground<'_>,
+        transfer: &Transfer,
+    ) -> Result<(Vec<Instance>, Option<Slots>, Vec<Slot>)> {
         let disk = ground.disk(transfer, false)?;
         let id = disk.id();
         let at = match self.read.iter().position(|(disk, _)| disk.id() == id) {
@@ -143,7 +148,7 @@ impl Disks {
             }
         };
         let (disk, table) = &self.read[at];
-        let (instances, free) = slots::look(disk, table, &transfer.target);
+        let (instances, room) = slots::look(disk, table, &transfer.target);
         let pool = (id, transfer.target.partition_type);
         let number = self.pools.iter().position(|known| *known == pool);
         let number = number.unwrap_or_else(|| {
@@ -152,9 +157,9 @@ impl Disks {
         });
         let slots = Slots {
             pool: number,
-            free: free.len(),
+            free: room.iter().filter(|slot| slot.is_empty).count(),
         };
-        Ok((instances, slots))
+        Ok((instances, Some(slots), room))
     }
 }
 

@@ -100,8 +100,8 @@ impl Sweep<'_> {
         self.tell(resource, Path::new(&instance.shown), what);
         let path = match &instance.spot {
             Spot::Path(path) => path,
-            Spot::Partition(_) if self.is_dry => return Ok(()),
-            Spot::Partition(number) => {
+            Spot::Partition { .. } if self.is_dry => return Ok(()),
+            Spot::Partition { number, .. } => {
                 let disk = self.ground.disk(resource.transfer, true)?;
                 slots::empty(&disk, *number, &resource.transfer.target, instance)?;
                 return Ok(());

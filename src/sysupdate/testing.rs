@@ -77,5 +77,6 @@ pub(crate) fn resource<'d>(transfer: &'d Transfer, target: &str, source: &str) -
         target: instances(target),
         source: instances(source),
         slots: None,
+        room: Vec::new(),
     }
 }

@@ -9,6 +9,7 @@ use super::json::Form;
 use crate::sysupdate::Collection;
 use crate::sysupdate::definition::is_component_name;
 use crate::sysupdate::pattern::boolean;
+use crate::sysupdate::update::Erase;
 
 /// List, check and clean up versions of files, directories and images that transfer files name.
 #[derive(Debug, Clone, Parser)]
@@ -78,6 +79,9 @@ pub struct Sysupdate {
     /// Where what is received is kept, so that a run that was cut off is gone on with: a directory, or no
     #[arg(long, value_name = "DIR|no")]
     pub spool: Option<PathBuf>,
+    /// When a slot is emptied for what comes: auto (default), late (that is complete then) or early
+    #[arg(long, value_name = "WHEN")]
+    pub erase: Option<String>,
     /// How progress is shown on standard error: auto (default), plain, json or none
     #[arg(long, value_name = "FORM")]
     pub progress: Option<String>,
@@ -213,6 +217,7 @@ pub(super) struct Asked {
     pub(super) jobs: Option<usize>,
     pub(super) keep: Keep,
     pub(super) progress: ProgressForm,
+    pub(super) erase: Erase,
     pub(super) has_legend: bool,
     pub(super) form: Form,
 }
@@ -244,6 +249,12 @@ impl Sysupdate {
             number.ok_or_else(|| format!("Failed to parse --jobs= parameter: {text}"))
         });
         let jobs = jobs.transpose()?;
+        let erase = match self.erase.as_deref() {
+            None | Some("auto") => Erase::Auto,
+            Some("late") => Erase::Late,
+            Some("early") => Erase::Early,
+            Some(text) => return Err(format!("Unknown argument to --erase= switch: {text}")),
+        };
         let progress = self
             .progress
             .as_deref()
@@ -297,6 +308,7 @@ impl Sysupdate {
             jobs,
             keep,
             progress,
+            erase,
             has_legend: !self.no_legend,
             form,
         })

@@ -73,12 +73,12 @@ pub(super) fn make_current(session: &Session, survey: &Survey<'_>, plan: &Plan) 
 
 fn tell(transfer: &Transfer, dir: &Path, step: &Step) {
     match step {
-        Step::Link(name) => {
+        Step::Link(_, path) => {
             let link = transfer.target.current_symlink.as_deref();
             out::say(format_args!(
                 "{} shows to '{}' now.",
                 link.unwrap_or(Path::new("")).display(),
-                dir.join(name).display()
+                path.display()
             ));
         }
         Step::Rename(from, to) => out::say(format_args!(
@@ -95,14 +95,16 @@ fn show(session: &Session, survey: &Survey<'_>, plan: &Plan) -> Result<()> {
     let ground = session.ground();
     for (number, step) in &plan.steps {
         let transfer = survey.enabled[*number].transfer;
-        let dir = ground.open(transfer)?.path;
         match step {
-            Step::Link(name) => {
+            Step::Link(_, path) => {
                 if let Some(link) = ground.link(transfer)? {
-                    dry.link(&transfer.id, &link.shown, &dir.join(name));
+                    dry.link(&transfer.id, &link.shown, path);
                 }
             }
-            Step::Rename(from, to) => dry.rename(&transfer.id, &dir.join(from), &dir.join(to)),
+            Step::Rename(from, to) => {
+                let dir = ground.open(transfer)?.path;
+                dry.rename(&transfer.id, &dir.join(from), &dir.join(to));
+            }
         }
     }
     dry.hold(&plan.held);

@@ -172,6 +172,7 @@ impl System {
             target: target.into_iter().collect(),
             source: vec![source],
             slots: None,
+            room: Vec::new(),
         });
         resources.collect()
     }

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -19,9 +19,11 @@ use crate::sysupdate::set::UpdateSet;
 use crate::sysupdate::source::Manifests;
 use crate::sysupdate::spool::{self, Spool};
 use crate::sysupdate::sweep::{Gone, Sweep};
-use crate::sysupdate::update::{self, Choice, Chosen, Plan, Prospect, Site, Step, unfinished};
+use crate::sysupdate::update::{
+    self, Checked, Choice, Chosen, Erase, Item, Plan, Prospect, Site, Step, unfinished,
+};
 use crate::sysupdate::vacuum::Wish;
-use crate::sysupdate::{Resource, Spot, Survey, Version};
+use crate::sysupdate::{Resource, Survey, Version};
 
 use super::dry::DryRun;
 use super::progress::Shown;
@@ -197,11 +199,9 @@ impl Run<'_> {
             .find(|set| set.version == version);
         if let Some(set) = set.filter(|set| set.is_complete()) {
             for (resource, instances) in self.survey.enabled.iter().zip(&set.target) {
-                let first = instances.first().map(|at| &resource.target[*at].spot);
-                if let Some(Spot::Path(path)) = first {
-                    let ground = self.site.ground();
-                    let found = ground.make(resource.transfer)?;
-                    update::link(ground, resource.transfer, &found, path)?;
+                if let Some(at) = instances.first() {
+                    let spot = &resource.target[*at].spot;
+                    update::link_to(self.site.ground(), resource.transfer, spot)?;
                 }
             }
         }
@@ -217,21 +217,27 @@ impl Run<'_> {
                 "READY=1\nX_SYSUPDATE_VERSION={version}\nSTATUS=Installing version {version}"
             ));
         }
-        let plan = self.plan(set)?;
+        let mut plan = self.plan(set)?;
         failpoint::hit("sysupdate-named")?;
-        let (prospects, problems) = update::check(&self.site, &self.survey.enabled, &plan)?;
-        if !problems.is_empty() {
-            problems.iter().for_each(out::error);
+        let erase = match self.session.asked.is_dry_run {
+            true => Erase::Early,
+            false => self.session.asked.erase,
+        };
+        let checked = update::check(&self.site, &self.survey.enabled, &plan, erase)?;
+        if !checked.problems.is_empty() {
+            checked.problems.iter().for_each(out::error);
             bail!("Update '{version}' cannot be installed; nothing has changed.");
         }
+        plan.assign(&checked.slots);
         if self.session.asked.is_dry_run {
-            self.show_plan(&plan, &prospects)?;
+            self.show_plan(&plan, &checked.prospects)?;
             return Ok(ExitCode::SUCCESS);
         }
         failpoint::hit("sysupdate-checked")?;
+        self.stage(&plan, &checked)?;
         self.make_room(&plan)?;
         failpoint::hit("sysupdate-vacuumed")?;
-        self.acquire(&plan, &prospects)?;
+        self.acquire(&plan, &checked)?;
         failpoint::hit("sysupdate-acquired")?;
         if until_pending {
             out::say(format_args!("✨ Successfully acquired update '{version}'."));
@@ -304,7 +310,7 @@ impl Run<'_> {
     /// The paths of unfinished files that are gone on with or replaced.
     fn unfinished(&self, plan: &Plan) -> Result<BTreeSet<PathBuf>> {
         let mut found = BTreeSet::new();
-        for (item, _) in plan.acquired() {
+        for (item, _) in plan.acquired().filter(|(item, _)| item.slot.is_none()) {
             let transfer = self.survey.enabled[item.resource].transfer;
             let dir = self.site.ground().open(transfer)?.path;
             found.insert(dir.join(item.partial()));
@@ -312,16 +318,38 @@ impl Run<'_> {
         Ok(found)
     }
 
-    fn acquire(&self, plan: &Plan, prospects: &[Prospect]) -> Result<()> {
-        let enabled = &self.survey.enabled;
-        let transfers = plan.acquired().zip(prospects);
+    /// How far each payload is, for who watches.
+    fn shown(&self, plan: &Plan, checked: &Checked, is_in: impl Fn(&Item) -> bool) -> Shown {
+        let transfers = plan.acquired().zip(&checked.prospects);
+        let transfers = transfers.filter(|((item, _), _)| is_in(item));
         let transfers = transfers.map(|((item, _), prospect)| {
-            let id = enabled[item.resource].transfer.id.as_str();
+            let id = self.survey.enabled[item.resource].transfer.id.as_str();
             (id, prospect.bytes)
         });
         let transfers: Vec<_> = transfers.collect();
         let form = self.session.asked.progress;
-        let shown = Shown::new(form, plan.version.to_string(), &transfers);
+        Shown::new(form, plan.version.to_string(), &transfers)
+    }
+
+    /// What comes into a slot that has a version is complete before that goes.
+    fn stage(&self, plan: &Plan, checked: &Checked) -> Result<()> {
+        if checked.staged.is_empty() {
+            return Ok(());
+        }
+        out::say("Fetching what comes into slots that are not empty…");
+        let shown = self.shown(plan, checked, |item| {
+            checked.staged.contains(&item.resource)
+        });
+        let jobs = self.session.asked.jobs.unwrap_or(JOBS);
+        let enabled = &self.survey.enabled;
+        update::stage(&self.site, enabled, plan, checked, jobs, &|progress| {
+            shown.tell(progress)
+        })
+    }
+
+    fn acquire(&self, plan: &Plan, checked: &Checked) -> Result<()> {
+        let enabled = &self.survey.enabled;
+        let shown = self.shown(plan, checked, |_| true);
         let jobs = self.session.asked.jobs.unwrap_or(JOBS);
         for (item, source) in plan.acquired() {
             let resource = &enabled[item.resource];
@@ -331,7 +359,7 @@ impl Run<'_> {
                 item.name.display()
             ));
         }
-        update::acquire(&self.site, enabled, plan, prospects, jobs, &|progress| {
+        update::acquire(&self.site, enabled, plan, checked, jobs, &|progress| {
             shown.tell(progress)
         })
     }
@@ -387,21 +415,25 @@ impl Run<'_> {
         for ((item, source), prospect) in plan.acquired().zip(prospects) {
             let resource = &enabled[item.resource];
             let source = &resource.source[source].shown;
-            let target = self.path(resource, &item.name);
+            let target = self.path(resource, item);
             dry.acquire(&resource.transfer.id, source, &target, prospect.bytes);
         }
         for item in plan.items.iter().filter(|item| item.step != Step::Nothing) {
             let resource = &enabled[item.resource];
-            dry.install(&resource.transfer.id, &self.path(resource, &item.name));
+            dry.install(&resource.transfer.id, &self.path(resource, item));
         }
         dry.show()
     }
 
     /// A path in the target of a transfer, for a person.
-    fn path(&self, resource: &Resource<'_>, name: &Path) -> PathBuf {
+    fn path(&self, resource: &Resource<'_>, item: &Item) -> PathBuf {
+        if let Some(number) = item.slot {
+            let disk = self.site.ground().disk(resource.transfer, false);
+            return disk.map_or(PathBuf::new(), |disk| disk.partition(number).into());
+        }
         let found = self.site.ground().open(resource.transfer).ok();
         let dir = found.map_or(PathBuf::new(), |found| found.path);
-        dir.join(name)
+        dir.join(&item.name)
     }
 }
 

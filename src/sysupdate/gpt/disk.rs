@@ -122,14 +122,20 @@ impl Disk {
         }
         let file = reopen(&found, writable).map_err(unreadable)?;
         let there = file.metadata().map_err(unreadable)?;
-        let (id, sector) = if there.file_type().is_block_device() {
+        let (id, sector, shown) = if there.file_type().is_block_device() {
             if *root != Root::live() {
                 return Err(NoDisk::Device(shown));
             }
             let sector = block::sector_size(&file).map_err(unreadable)?;
-            (DiskId(0, there.rdev()), Some(sector))
+            // what it is called by the kernel, so that partitions have the names of their devices
+            let device = std::fs::read_link(descriptor_path(found.as_fd()));
+            (
+                DiskId(0, there.rdev()),
+                Some(sector),
+                device.unwrap_or(shown),
+            )
         } else if there.is_file() {
-            (DiskId(there.dev(), there.ino()), None)
+            (DiskId(there.dev(), there.ino()), None, shown)
         } else {
             return Err(NoDisk::Kind(shown));
         };
@@ -145,6 +151,17 @@ impl Disk {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The file.
+    pub(in crate::sysupdate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether it is the image of a disk, and no device.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        self.sector.is_none()
     }
 
     /// Which one it is.

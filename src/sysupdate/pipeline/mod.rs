@@ -110,6 +110,8 @@ pub enum Keep<'a> {
     Nowhere,
     /// In the spool.
     Spool(&'a Spool),
+    /// In the spool, also once it is complete.
+    Stage(&'a Spool),
     /// In the spool; or, when it is not compressed, in the file itself where it goes, by this path.
     Partial(&'a Spool, &'a str),
 }
@@ -118,7 +120,7 @@ impl<'a> Keep<'a> {
     fn spool(self) -> Option<&'a Spool> {
         match self {
             Keep::Nowhere => None,
-            Keep::Spool(spool) | Keep::Partial(spool, _) => Some(spool),
+            Keep::Spool(spool) | Keep::Stage(spool) | Keep::Partial(spool, _) => Some(spool),
         }
     }
 
@@ -233,10 +235,12 @@ pub fn take<S: Sink>(mut job: Job<'_>, mut sink: S) -> Result<Verified<S>, Error
         }
         other => other,
     };
-    if matches!(
-        result,
-        Ok(_) | Err(Error::Digest { .. } | Error::Damaged(_))
-    ) {
+    let is_of_use = match &result {
+        Ok(_) => matches!(job.keep, Keep::Stage(_)),
+        Err(Error::Digest { .. } | Error::Damaged(_)) => false,
+        Err(_) => true,
+    };
+    if !is_of_use {
         drop_kept(spool);
     }
     let (facts, format) = result?;

@@ -34,6 +34,7 @@ fn resource<'d>(transfer: &'d Transfer, names: &[&str]) -> Resource<'d> {
         target: instances.collect(),
         source: Vec::new(),
         slots: None,
+        room: Vec::new(),
     }
 }
 
@@ -49,7 +50,7 @@ fn back(enabled: &[Resource<'_>], to: &str, held: &[&str]) -> Result<String, Str
     let steps = plan.steps.iter().map(|(number, step)| {
         let id = &enabled[*number].transfer.id;
         match step {
-            Step::Link(name) => format!("{id}: link {}", name.display()),
+            Step::Link(_, path) => format!("{id}: link {}", path.display()),
             Step::Rename(from, to) => format!("{id}: {} {}", from.display(), to.display()),
         }
     });

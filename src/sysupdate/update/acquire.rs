@@ -5,16 +5,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Error, Result, bail};
 
 use super::Site;
+use super::assign::Assigned;
+use super::payload::Payload;
 use super::plan::{Item, Plan};
-use super::prospect::Prospect;
-use crate::sys::{beneath, failpoint, signal};
-use crate::sysupdate::definition::{Kind, Location, Transfer};
-use crate::sysupdate::fetch::{Client, Facts, Url};
-use crate::sysupdate::instance::{Instance, Resource, Spot};
-use crate::sysupdate::pipeline::{self, Job, Keep, Sha256, Sink, Source, Verified};
+use super::preflight::{Checked, Erase};
+use crate::sys::{failpoint, signal};
+use crate::sysupdate::definition::{Kind, Transfer};
+use crate::sysupdate::fetch::Facts;
+use crate::sysupdate::instance::{Instance, Resource};
+use crate::sysupdate::pipeline::{self, Verified};
+use crate::sysupdate::slots;
 use crate::sysupdate::target::{Attributes, Place};
 
 /// How far a transfer is.
@@ -31,7 +34,28 @@ pub struct Progress<'p> {
 /// Told of each piece, from any thread.
 pub(super) type Report<'r> = &'r (dyn Fn(Progress<'_>) + Sync);
 
-/// Makes all that `plan` fetches pending, at most `jobs` transfers at a time. `prospects` is what [`super::check`] found.
+/// Fetches into the spool what is to be complete before its slot is emptied; `checked` is what [`super::check`] found.
+///
+/// # Errors
+/// As [`acquire`]; nothing has changed but the spool.
+pub fn stage(
+    site: &Site<'_>,
+    enabled: &[Resource<'_>],
+    plan: &Plan,
+    checked: &Checked,
+    jobs: usize,
+    report: Report<'_>,
+) -> Result<()> {
+    each(site, enabled, plan, checked, jobs, report, |work| {
+        let slot = checked.slots.get(&work.item.resource);
+        match slot.filter(|_| checked.staged.contains(&work.item.resource)) {
+            Some(slot) => work.stage(*slot, checked.erase),
+            None => Ok(()),
+        }
+    })
+}
+
+/// Makes all that `plan` fetches pending, at most `jobs` transfers at a time; `checked` is what [`super::check`] found.
 ///
 /// # Errors
 /// What failed first; all others have ended then, and what they had made pending stays so.
@@ -39,11 +63,26 @@ pub fn acquire(
     site: &Site<'_>,
     enabled: &[Resource<'_>],
     plan: &Plan,
-    prospects: &[Prospect],
+    checked: &Checked,
     jobs: usize,
     report: Report<'_>,
 ) -> Result<()> {
-    let all: Vec<_> = plan.acquired().zip(prospects).collect();
+    each(site, enabled, plan, checked, jobs, report, |work| {
+        work.go(checked.slots.get(&work.item.resource).copied())
+    })
+}
+
+/// Does `what` for all that is fetched, side by side.
+fn each(
+    site: &Site<'_>,
+    enabled: &[Resource<'_>],
+    plan: &Plan,
+    checked: &Checked,
+    jobs: usize,
+    report: Report<'_>,
+    what: impl Fn(&Work<'_>) -> Result<()> + Sync,
+) -> Result<()> {
+    let all: Vec<_> = plan.acquired().zip(&checked.prospects).collect();
     let next = AtomicUsize::new(0);
     let failed: Mutex<Option<Error>> = Mutex::new(None);
     thread::scope(|scope| {
@@ -59,8 +98,14 @@ pub fn acquire(
                         spool: site.spool.filter(|_| prospect.is_kept),
                         ..*site
                     };
-                    let done = one(&site, resource, item, instance, report).with_context(about);
-                    if let Err(e) = done {
+                    let work = Work {
+                        site: &site,
+                        resource,
+                        item,
+                        instance,
+                        report,
+                    };
+                    if let Err(e) = what(&work).with_context(about) {
                         // whoever ends because another one failed comes after it
                         let mut failed = failed.lock().unwrap_or_else(|e| e.into_inner());
                         failed.get_or_insert(e);
@@ -78,83 +123,150 @@ pub fn acquire(
     }
 }
 
-fn one(
-    site: &Site<'_>,
-    resource: &Resource<'_>,
-    item: &Item,
-    instance: &Instance,
-    report: Report<'_>,
-) -> Result<()> {
-    site.cancel.check()?;
-    let found = site.ground().make(resource.transfer)?;
-    let dir = found.dir.as_ref().context("it has no directory")?;
-    let place = Place::new(dir, &found.path, &item.name, site.is_durable)?;
-    let progress = |bytes, total| {
-        // a test may end the program here
-        failpoint::hit("sysupdate-writing").unwrap_or(());
-        report(Progress {
-            transfer: &resource.transfer.id,
-            bytes,
-            total,
-        });
-    };
-    let payload = Payload {
-        site,
-        resource,
-        instance,
-        progress: &progress,
-        partial: place.partial_path().display().to_string(),
-    };
-    let is_subvolume = resource.transfer.target.kind == Kind::Subvolume;
-    match instance.kind {
-        Kind::Directory | Kind::Subvolume => {
-            let from = payload.local_dir()?;
-            let tree = place.partial_dir(is_subvolume)?;
-            let copied = pipeline::copied(&from, tree, site.cancel);
-            let verified = payload.judge(&place, copied)?;
-            pending(&payload, item, verified, |v, attributes| {
-                place.tree_pending(v, attributes)
-            })
-        }
-        Kind::UrlTar | Kind::Tar => {
-            let verified = payload.take(&place, false, || Ok(place.partial_dir(is_subvolume)?))?;
-            pending(&payload, item, verified, |v, attributes| {
-                place.tree_pending(v, attributes)
-            })
-        }
-        _ => {
-            let goes_on = payload.goes_on();
-            let verified = payload.take(&place, true, || Ok(place.partial_file(goes_on)?))?;
-            if let Some(size) = item.metadata.size {
-                let has = verified.sink().file().metadata()?.len();
-                if has != size {
-                    place.discard()?;
-                    return Err(anyhow!(
-                        "it has {has} bytes, and not the {size} of its name"
-                    ));
-                }
-            }
-            pending(&payload, item, verified, |v, attributes| {
-                place.file_pending(v, attributes)
-            })
-        }
-    }
+/// What one transfer works with.
+struct Work<'w> {
+    site: &'w Site<'w>,
+    resource: &'w Resource<'w>,
+    item: &'w Item,
+    instance: &'w Instance,
+    report: Report<'w>,
 }
 
-/// The last part: from complete to pending.
-fn pending<S, P>(
-    payload: &Payload<'_>,
-    item: &Item,
-    verified: Verified<S>,
-    mark: impl FnOnce(Verified<S>, &Attributes) -> Result<P, crate::sys::Failure>,
-) -> Result<()> {
-    failpoint::hit("sysupdate-verified")?;
-    let attributes = Attributes {
-        url: verified.facts().map(|_| payload.instance.shown.clone()),
-        ..attributes(payload.resource.transfer, item, verified.facts())
-    };
-    mark(verified, &attributes).map(drop)?;
-    Ok(())
+impl Work<'_> {
+    /// Fetches it into the spool, so that its slot is emptied only when all of it is here.
+    fn stage(&self, slot: Assigned, erase: Erase) -> Result<()> {
+        let progress = self.progress();
+        let limit = self.limit().min(slot.length);
+        let payload = self.payload(&progress, None, limit, &|| Ok(()));
+        self.has_its_size(payload.stage()?)?;
+        if erase == Erase::Late && !payload.is_here() {
+            bail!(
+                "it cannot be kept until its slot is emptied; make room for the spool, or allow --erase=early"
+            );
+        }
+        Ok(failpoint::hit("sysupdate-slot-staged")?)
+    }
+
+    fn go(&self, slot: Option<Assigned>) -> Result<()> {
+        self.site.cancel.check()?;
+        match slot {
+            Some(slot) => self.to_slot(slot),
+            None => self.to_directory(),
+        }
+    }
+
+    fn to_directory(&self) -> Result<()> {
+        let transfer = self.resource.transfer;
+        let found = self.site.ground().make(transfer)?;
+        let dir = found.dir.as_ref().context("it has no directory")?;
+        let place = Place::new(dir, &found.path, &self.item.name, self.site.is_durable)?;
+        let discard = || Ok(place.discard()?);
+        let progress = self.progress();
+        let is_subvolume = transfer.target.kind == Kind::Subvolume;
+        let is_tree = self.instance.kind.is_tree() || transfer.target.kind.is_tree();
+        let partial = (!is_tree).then(|| place.partial_path().display().to_string());
+        let payload = self.payload(&progress, partial, self.limit(), &discard);
+        match self.instance.kind {
+            Kind::Directory | Kind::Subvolume => {
+                let from = payload.local_dir()?;
+                let tree = place.partial_dir(is_subvolume)?;
+                let verified = payload.judge(pipeline::copied(&from, tree, self.site.cancel))?;
+                let attributes = self.attributes(&verified)?;
+                place.tree_pending(verified, &attributes).map(drop)?;
+            }
+            Kind::UrlTar | Kind::Tar => {
+                let verified = payload.take(|| Ok(place.partial_dir(is_subvolume)?))?;
+                let attributes = self.attributes(&verified)?;
+                place.tree_pending(verified, &attributes).map(drop)?;
+            }
+            _ => {
+                let goes_on = payload.goes_on();
+                let verified = payload.take(|| Ok(place.partial_file(goes_on)?))?;
+                let has = verified.sink().file().metadata()?.len();
+                self.has_its_size(has).or_else(|e| {
+                    discard()?;
+                    Err(e)
+                })?;
+                let attributes = self.attributes(&verified)?;
+                place.file_pending(verified, &attributes).map(drop)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn to_slot(&self, slot: Assigned) -> Result<()> {
+        let transfer = self.resource.transfer;
+        let disk = self.site.ground().disk(transfer, true)?;
+        let label = self.item.name.to_string_lossy();
+        let place = slots::Place::new(disk, slot.number, &transfer.target, &label);
+        let discard = || Ok(place.discard()?);
+        let progress = self.progress();
+        let limit = self.limit().min(slot.length);
+        let payload = self.payload(&progress, None, limit, &discard);
+        let begin = || {
+            let slice = place.begin()?;
+            failpoint::hit("sysupdate-slot-partial")?;
+            Ok(slice)
+        };
+        let verified = payload.take(begin)?;
+        failpoint::hit("sysupdate-slot-verified")?;
+        place.pending(verified, &self.item.metadata).map(drop)?;
+        Ok(failpoint::hit("sysupdate-slot-pending")?)
+    }
+
+    /// Most bytes that it may have once it is decompressed.
+    fn limit(&self) -> u64 {
+        self.item.metadata.size.unwrap_or(u64::MAX)
+    }
+
+    /// What its name tells is what came.
+    fn has_its_size(&self, has: u64) -> Result<()> {
+        match self.item.metadata.size {
+            Some(size) if size != has => {
+                bail!("it has {has} bytes, and not the {size} of its name")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn progress(&self) -> impl Fn(u64, Option<u64>) + Sync {
+        |bytes, total| {
+            // a test may end the program here
+            failpoint::hit("sysupdate-writing").unwrap_or(());
+            (self.report)(Progress {
+                transfer: &self.resource.transfer.id,
+                bytes,
+                total,
+            });
+        }
+    }
+
+    fn payload<'p>(
+        &'p self,
+        progress: &'p (dyn Fn(u64, Option<u64>) + Sync),
+        partial: Option<String>,
+        limit: u64,
+        discard: &'p (dyn Fn() -> Result<()> + Sync),
+    ) -> Payload<'p> {
+        Payload {
+            site: self.site,
+            resource: self.resource,
+            instance: self.instance,
+            progress,
+            partial,
+            limit,
+            discard,
+        }
+    }
+
+    /// What it gets when it is complete.
+    fn attributes<S>(&self, verified: &Verified<S>) -> Result<Attributes> {
+        failpoint::hit("sysupdate-verified")?;
+        Ok(Attributes {
+            url: verified.facts().map(|_| self.instance.shown.clone()),
+            ..attributes(self.resource.transfer, self.item, verified.facts())
+        })
+    }
 }
 
 /// What an instance gets when it is complete.
@@ -172,133 +284,5 @@ pub(super) fn attributes(transfer: &Transfer, item: &Item, facts: Option<&Facts>
         is_subvolume: transfer.target.kind == Kind::Subvolume,
         url: None,
         etag: facts.and_then(|facts| facts.etag.clone()),
-    }
-}
-
-/// A payload on its way to its place.
-struct Payload<'p> {
-    site: &'p Site<'p>,
-    resource: &'p Resource<'p>,
-    instance: &'p Instance,
-    progress: &'p (dyn Fn(u64, Option<u64>) + Sync),
-    /// The path of the unfinished file.
-    partial: String,
-}
-
-impl Payload<'_> {
-    fn digest(&self) -> Option<Sha256> {
-        self.instance.metadata.sha256.map(Sha256)
-    }
-
-    fn path(&self) -> Result<&std::path::Path> {
-        match &self.instance.spot {
-            Spot::Path(path) => Ok(path),
-            Spot::Partition(_) => Err(anyhow!("a partition is no source")),
-        }
-    }
-
-    /// Whether the spool knows that the unfinished file holds the first bytes of this payload.
-    fn goes_on(&self) -> bool {
-        let record = self.site.spool.zip(self.digest());
-        let record = record.and_then(|(spool, digest)| spool.record(&digest));
-        record.is_some_and(|record| record.partial.as_deref() == Some(&self.partial))
-    }
-
-    fn directory(&self) -> Result<std::os::fd::OwnedFd> {
-        let Location::Local(place) = &self.resource.transfer.source.location else {
-            return Err(anyhow!("it is behind an address"));
-        };
-        let found = self.site.bases.open(self.site.root, place)?;
-        found.dir.context("its directory is gone")
-    }
-
-    fn local_dir(&self) -> Result<std::os::fd::OwnedFd> {
-        let opened = beneath::open_dir(self.directory()?, self.path()?);
-        opened.context("the source cannot be read")
-    }
-
-    /// Takes it into what `sink` makes: from a file, or from the first of the addresses that gives it.
-    fn take<S: Sink>(
-        &self,
-        place: &Place,
-        is_file: bool,
-        sink: impl Fn() -> Result<S>,
-    ) -> Result<Verified<S>> {
-        let Location::Url(_) = &self.resource.transfer.source.location else {
-            let opened = beneath::open_file(self.directory()?, self.path()?);
-            let mut file = opened.context("the source cannot be read")?;
-            let taken = pipeline::take(self.job(Source::File(&mut file), Keep::Nowhere), sink()?);
-            return self.judge(place, taken);
-        };
-        let name = self.path()?.to_str().context("its name is no text")?;
-        let keep = match (self.site.spool, is_file) {
-            (None, _) => Keep::Nowhere,
-            (Some(spool), false) => Keep::Spool(spool),
-            (Some(spool), true) => Keep::Partial(spool, &self.partial),
-        };
-        let mut client = Client::new(self.site.policy.clone(), self.site.cancel.clone());
-        let bases = self.site.manifests.bases(self.resource.transfer);
-        let addresses: Vec<Url> = bases.iter().map(|base| base.join(name)).collect();
-        let mut first = None;
-        for url in &addresses {
-            let taken = pipeline::take(self.job(Source::Url(&mut client, url), keep), sink()?);
-            match taken {
-                // another address may have it
-                Err(e @ (pipeline::Error::Fetch(_) | pipeline::Error::Digest { .. })) => {
-                    first = first.or(Some(e));
-                }
-                other => return self.judge(place, other),
-            }
-        }
-        match first {
-            Some(e) => self.judge(place, Err(e)),
-            None => Err(anyhow!("it has no address")),
-        }
-    }
-
-    fn job<'j>(&'j self, source: Source<'j>, keep: Keep<'j>) -> Job<'j> {
-        Job {
-            source,
-            expected: self.digest(),
-            keep,
-            limit: self.instance.metadata.size.unwrap_or(u64::MAX),
-            cancel: self.site.cancel,
-            progress: self.progress,
-        }
-    }
-
-    /// What was not taken whole goes, unless the next run can go on with it.
-    fn judge<S>(
-        &self,
-        place: &Place,
-        taken: Result<Verified<S>, pipeline::Error>,
-    ) -> Result<Verified<S>> {
-        let e = match taken {
-            Ok(verified) => return Ok(verified),
-            Err(e) => e,
-        };
-        let is_kept = || {
-            let kept = self.site.spool.zip(self.digest());
-            kept.is_some_and(|(spool, digest)| spool.record(&digest).is_some())
-        };
-        let stays = match &e {
-            pipeline::Error::Ended(_) => true,
-            pipeline::Error::Fetch(_) => is_kept(),
-            _ => false,
-        };
-        if !stays {
-            place.discard()?;
-        }
-        Err(explained(e))
-    }
-}
-
-/// The same, with its cause once, so that whoever tells it finds an error of the system there.
-fn explained(e: pipeline::Error) -> Error {
-    match e {
-        pipeline::Error::Reading(e) => Error::new(e).context("the source cannot be read"),
-        pipeline::Error::Writing(e) => Error::new(e).context("the payload cannot be written"),
-        pipeline::Error::Ended(e) => Error::new(e),
-        other => Error::msg(other.to_string()),
     }
 }

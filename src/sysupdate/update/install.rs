@@ -8,9 +8,10 @@ use super::Site;
 use super::acquire::attributes;
 use super::plan::{Item, Plan, Step};
 use crate::sys::{beneath, failpoint, root};
-use crate::sysupdate::definition::Transfer;
-use crate::sysupdate::instance::Resource;
+use crate::sysupdate::definition::{Kind, Transfer};
+use crate::sysupdate::instance::{Resource, Spot};
 use crate::sysupdate::place::{Directory, Ground};
+use crate::sysupdate::slots;
 use crate::sysupdate::target::{Place, point_link};
 
 /// Installs all that is pending of a version, each durable before the next, and the link of each transfer after its instance. `told` is
@@ -32,6 +33,9 @@ pub fn install(
 }
 
 fn one(ground: Ground<'_>, transfer: &Transfer, item: &Item, told: &dyn Fn(&Path)) -> Result<()> {
+    if transfer.target.kind == Kind::Partition {
+        return to_slot(ground, transfer, item, told);
+    }
     let found = ground.make(transfer)?;
     let dir = found.dir.as_ref().context("it has no directory")?;
     if item.step != Step::Nothing {
@@ -46,29 +50,68 @@ fn one(ground: Ground<'_>, transfer: &Transfer, item: &Item, told: &dyn Fn(&Path
     link(ground, transfer, &found, &item.name)
 }
 
-/// Lets the link of a transfer, if it has one, show to the instance `name` of its target, the directory `found`.
+fn to_slot(
+    ground: Ground<'_>,
+    transfer: &Transfer,
+    item: &Item,
+    told: &dyn Fn(&Path),
+) -> Result<()> {
+    let disk = ground.disk(transfer, item.step != Step::Nothing)?;
+    let number = item.slot.context("it has no slot")?;
+    let path = PathBuf::from(disk.partition(number));
+    if item.step != Step::Nothing {
+        let label = item.name.to_string_lossy();
+        let place = slots::Place::new(disk, number, &transfer.target, &label);
+        place.found_pending().install(&item.metadata)?;
+        failpoint::hit("sysupdate-slot-installed")?;
+        told(&path);
+    }
+    link_in_root(ground, transfer, &path)
+}
+
+/// Lets the link of a transfer, if it has one, show to the instance of its target that is at `path`, or in the slot that is called so.
 ///
 /// # Errors
 /// When it cannot be made; the old one is still there then.
-pub fn link(ground: Ground<'_>, transfer: &Transfer, found: &Directory, name: &Path) -> Result<()> {
+pub fn link_to(ground: Ground<'_>, transfer: &Transfer, spot: &Spot) -> Result<()> {
+    match spot {
+        Spot::Path(path) => link(ground, transfer, &ground.make(transfer)?, path),
+        Spot::Partition { number, .. } => {
+            let disk = ground.disk(transfer, false)?;
+            link_in_root(ground, transfer, Path::new(&disk.partition(*number)))
+        }
+    }
+}
+
+/// The same for the instance `name` in the target, the directory `found`.
+fn link(ground: Ground<'_>, transfer: &Transfer, found: &Directory, name: &Path) -> Result<()> {
+    let relative = transfer.target.current_symlink.as_ref();
+    let Some(link) = relative.filter(|link| !link.is_absolute()) else {
+        return link_in_root(ground, transfer, &found.path.join(name));
+    };
+    let dir = found.dir.as_ref().context("it has no directory")?;
+    let text = way(link, name);
+    point_link(dir, &found.path, link, &text, ground.is_durable)?;
+    Ok(failpoint::hit("sysupdate-linked")?)
+}
+
+/// The same for a link that is absolute, inside of the root.
+fn link_in_root(ground: Ground<'_>, transfer: &Transfer, to: &Path) -> Result<()> {
     let Some(link) = &transfer.target.current_symlink else {
         return Ok(());
     };
-    let dir = found.dir.as_ref().context("it has no directory")?;
-    if link.is_absolute() {
-        let link = root::relative(link);
-        let inside = ground.root.strip(&found.path);
-        let to = inside.unwrap_or(&found.path).join(name);
-        let shown = ground.root.path();
-        let top = beneath::open_root(shown)?;
-        let text = way(&link, &root::relative(&to));
-        point_link(top, shown, &link, &text, ground.is_durable)?;
-    } else {
-        let text = way(link, name);
-        point_link(dir, &found.path, link, &text, ground.is_durable)?;
-    }
-    failpoint::hit("sysupdate-linked")?;
-    Ok(())
+    let link = root::relative(link);
+    let to = ground.root.strip(to).unwrap_or(to);
+    let shown = ground.root.path();
+    let text = way(&link, &root::relative(to));
+    point_link(
+        beneath::open_root(shown)?,
+        shown,
+        &link,
+        &text,
+        ground.is_durable,
+    )?;
+    Ok(failpoint::hit("sysupdate-linked")?)
 }
 
 /// The way from the directory of `link` to `to`, both below one directory.

@@ -5,19 +5,22 @@
 //! order of the transfer files. Each step leaves marks with which the next run goes on, or starts that one step anew.
 
 mod acquire;
+mod assign;
 mod choice;
 mod install;
+mod payload;
 mod plan;
 mod preflight;
 mod prospect;
 pub mod unfinished;
 
-pub use acquire::{Progress, acquire};
+pub use acquire::{Progress, acquire, stage};
+pub use assign::{Assigned, TooLarge, assign};
 pub use choice::{Choice, Chosen, Refused, choose};
-pub use install::{install, link};
+pub use install::{install, link_to};
 pub(super) use plan::TRIES;
 pub use plan::{Item, Plan, Step};
-pub use preflight::check;
+pub use preflight::{Checked, Erase, check};
 pub use prospect::Prospect;
 
 use super::cancel::Cancel;

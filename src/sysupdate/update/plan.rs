@@ -2,15 +2,19 @@
 //!
 //! Pure: what is installed and available comes in as data.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
+use super::assign::Assigned;
 use crate::sysupdate::definition::{Kind, Transfer};
 use crate::sysupdate::directory::{PARTIAL, PENDING};
+use crate::sysupdate::gpt;
 use crate::sysupdate::instance::{Instance, Resource, Spot, State};
 use crate::sysupdate::pattern::Metadata;
 use crate::sysupdate::set::UpdateSet;
+use crate::sysupdate::slots;
 use crate::sysupdate::vacuum::{self, Impossible, Wish};
 use crate::sysupdate::version::Version;
 
@@ -39,8 +43,10 @@ pub struct Item {
     pub resource: usize,
     /// What it needs.
     pub step: Step,
-    /// The name of its instance below the directory of the target, once it is installed.
+    /// The name of its instance below the directory of the target, once it is installed; the label of a partition.
     pub name: PathBuf,
+    /// The partition that its instance is in, or comes into.
+    pub slot: Option<u32>,
     /// What its instance gets.
     pub metadata: Metadata,
 }
@@ -121,10 +127,10 @@ impl Plan {
         }
         for (at, item) in items.iter().enumerate() {
             let place = |item: &Item| {
-                (
-                    &enabled[item.resource].transfer.target.place,
-                    item.name.clone(),
-                )
+                let target = &enabled[item.resource].transfer.target;
+                // partitions of different types may have one label
+                let kind = Some(target.partition_type).filter(|_| target.kind == Kind::Partition);
+                (&target.place, kind, item.name.clone())
             };
             if let Some(other) = items[..at].iter().find(|other| place(other) == place(item)) {
                 let id = |item: &Item| enabled[item.resource].transfer.id.clone();
@@ -149,6 +155,14 @@ impl Plan {
         }
     }
 
+    /// The slots that were chosen are those of their transfers.
+    pub fn assign(&mut self, slots: &BTreeMap<usize, Assigned>) {
+        for item in &mut self.items {
+            let chosen = slots.get(&item.resource).map(|slot| slot.number);
+            item.slot = chosen.or(item.slot);
+        }
+    }
+
     /// What is to be fetched.
     pub fn acquired(&self) -> impl Iterator<Item = (&Item, usize)> {
         self.items.iter().filter_map(|item| match item.step {
@@ -164,9 +178,6 @@ fn item(
     resource: &Resource<'_>,
     set: &UpdateSet,
 ) -> Result<(Item, Vec<usize>), String> {
-    if resource.transfer.target.kind == Kind::Partition {
-        return Err("partitions cannot be written yet".into());
-    }
     let there = &set.target[number];
     let in_state = |state| {
         there
@@ -181,7 +192,7 @@ fn item(
                 State::Installed => Step::Nothing,
                 _ => Step::Install,
             };
-            let name = unmarked(instance).ok_or("a slot cannot be written yet")?;
+            let name = unmarked(instance).ok_or("it has no name")?;
             let metadata = whole_metadata(resource.transfer, &Metadata::default());
             (step, name, metadata)
         }
@@ -201,19 +212,25 @@ fn item(
         Some(*at) != whole && instance.state != State::Installed && !is_replaced(instance)
     });
     let strays = strays.collect();
+    let slot = match whole.map(|at| &resource.target[at].spot) {
+        Some(Spot::Partition { number, .. }) => Some(*number),
+        _ => None,
+    };
     let item = Item {
         resource: number,
         step,
         name,
+        slot,
         metadata,
     };
     Ok((item, strays))
 }
 
-/// The path of an instance without the mark of what is not installed.
+/// The path of an instance without the mark of what is not installed; the label of a partition, which has no mark.
 fn unmarked(instance: &Instance) -> Option<PathBuf> {
-    let Spot::Path(path) = &instance.spot else {
-        return None;
+    let path = match &instance.spot {
+        Spot::Path(path) => path,
+        Spot::Partition { label, .. } => return Some(label.into()),
     };
     let name = path.file_name()?.to_str()?;
     let plain = match instance.state {
@@ -251,6 +268,14 @@ fn name(transfer: &Transfer, version: &Version, metadata: &Metadata) -> Result<P
     let name = pattern
         .format(version, metadata)
         .map_err(|why| format!("no name for version '{version}': {why}"))?;
+    if transfer.target.kind == Kind::Partition {
+        return match gpt::is_label(&name) && name != slots::EMPTY {
+            true => Ok(name.into()),
+            false => Err(format!(
+                "Formatted pattern is not suitable as GPT partition label, refusing: {name}"
+            )),
+        };
+    }
     let last = name.rsplit('/').next().unwrap_or(&name);
     // while it is written it has a mark before its name
     if last.len() + PARTIAL.len().max(PENDING.len()) > NAME_MAX {

@@ -1,21 +1,22 @@
 //! What would keep an update from succeeding, asked before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::sys::statfs::{FsType, MSDOS_SUPER_MAGIC, statfs};
-use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
+use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{AccessFlags, access};
 
 use super::Site;
+use super::assign::{Assigned, assign};
 use super::plan::{Item, Plan};
 use super::prospect::Prospect;
-use crate::sys::out;
+use crate::sys::{fs as sysfs, out};
 use crate::sysupdate::decompress::Size;
-use crate::sysupdate::definition::Location;
+use crate::sysupdate::definition::{Kind, Location};
 use crate::sysupdate::fetch::Client;
 use crate::sysupdate::instance::Resource;
 use crate::sysupdate::pipeline::Sha256;
@@ -35,7 +36,34 @@ struct Room {
 /// By device.
 type Rooms = BTreeMap<u64, Room>;
 
-/// What is known of each of [`Plan::acquired`], and everything that is wrong.
+/// When a slot is emptied that a new version needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Erase {
+    /// When what comes into it is complete and verified; where there is no room for that, before it comes.
+    #[default]
+    Auto,
+    /// Only when what comes into it is complete and verified.
+    Late,
+    /// Before it comes.
+    Early,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// What is known of each of [`Plan::acquired`].
+    pub prospects: Vec<Prospect>,
+    /// The slots of transfers to disks, by their number.
+    pub slots: BTreeMap<usize, Assigned>,
+    /// Those of them whose payload is fetched before their slot is emptied.
+    pub staged: BTreeSet<usize>,
+    /// How that was asked for.
+    pub erase: Erase,
+    /// Everything that is wrong.
+    pub problems: Vec<String>,
+}
+
+/// Looks at all that [`Plan::acquired`] needs.
 ///
 /// # Errors
 /// When a signal came.
@@ -43,10 +71,12 @@ pub fn check(
     site: &Site<'_>,
     enabled: &[Resource<'_>],
     plan: &Plan,
-) -> Result<(Vec<Prospect>, Vec<String>)> {
+    erase: Erase,
+) -> Result<Checked> {
     let mut client = Client::new(site.policy.clone(), site.cancel.clone());
     let (mut prospects, mut problems) = (Vec::new(), Vec::new());
     let mut rooms = Rooms::new();
+    let mut needs = Vec::new();
     for (item, source) in plan.acquired() {
         site.cancel.check()?;
         let resource = &enabled[item.resource];
@@ -71,12 +101,21 @@ pub fn check(
             _ => {}
         }
         let needed = named.unwrap_or(prospect.at_least());
-        if let Err(e) = writable(site, resource, item, needed, &mut rooms) {
+        needs.push(needed);
+        let writable = match resource.transfer.target.kind {
+            Kind::Partition => slot_writable(site, resource),
+            _ => writable(site, resource, item, needed, &mut rooms),
+        };
+        if let Err(e) = writable {
             problems.push(format!("{id}: {e:#}"));
         }
         prospects.push(prospect);
     }
     site.cancel.check()?;
+    let slots = assign(enabled, plan, &needs).unwrap_or_else(|failed| {
+        problems.extend(failed.iter().map(ToString::to_string));
+        BTreeMap::new()
+    });
     for item in &plan.items {
         problems.extend(link(site, &enabled[item.resource]));
     }
@@ -98,57 +137,93 @@ pub fn check(
             room.shown, room.needed, room.available
         )
     }));
-    if let Some(spool) = site.spool.filter(|_| problems.is_empty()) {
-        choose_kept(spool, enabled, plan, &mut prospects, &mut rooms);
+    let occupied = slots.iter().filter(|(_, slot)| slot.is_occupied);
+    let mut checked = Checked {
+        staged: occupied.map(|(resource, _)| *resource).collect(),
+        prospects,
+        slots,
+        erase,
+        problems,
+    };
+    if erase == Erase::Early {
+        checked.staged.clear();
     }
-    Ok((prospects, problems))
+    if checked.problems.is_empty() {
+        choose_kept(site.spool, enabled, plan, erase, &mut checked, &mut rooms);
+    }
+    Ok(checked)
 }
 
-/// What does not fit into the spool is not kept there.
+/// What does not fit into the spool is not kept there, nor is its slot emptied late.
 fn choose_kept(
-    spool: &Spool,
+    spool: Option<&Spool>,
     enabled: &[Resource<'_>],
     plan: &Plan,
-    prospects: &mut [Prospect],
+    erase: Erase,
+    checked: &mut Checked,
     rooms: &mut Rooms,
 ) {
-    // what cannot be asked is found when it is written
-    let Ok((device, free)) = spool.room() else {
-        return;
-    };
-    let room = rooms.entry(device).or_insert_with(|| Room {
-        available: free,
-        ..Room::default()
+    let mut room = spool.and_then(|spool| {
+        // what cannot be asked is found when it is written
+        let (device, free) = spool.room().ok()?;
+        let room = rooms.entry(device).or_insert_with(|| Room {
+            available: free,
+            ..Room::default()
+        });
+        Some((spool, room))
     });
-    for ((item, source), prospect) in plan.acquired().zip(prospects) {
+    for ((item, source), prospect) in plan.acquired().zip(&mut checked.prospects) {
         let resource = &enabled[item.resource];
         let instance = &resource.source[source];
-        let is_in_place = prospect.is_raw && !resource.transfer.target.kind.is_tree();
+        let is_in_place = prospect.is_raw && resource.transfer.target.kind == Kind::RegularFile;
         let is_local = matches!(resource.transfer.source.location, Location::Local(_));
-        let Some(bytes) = prospect.bytes.filter(|_| !is_in_place && !is_local) else {
+        if is_in_place || is_local {
             continue;
+        }
+        let is_staged = checked.staged.contains(&item.resource);
+        let fits = match (&mut room, prospect.bytes) {
+            (Some((spool, room)), Some(bytes)) => {
+                let digest = instance.metadata.sha256.map(Sha256);
+                let there = digest.map_or(0, |digest| spool.length(&digest));
+                let needed = room.needed.saturating_add(bytes.saturating_sub(there));
+                let fits = needed <= room.available;
+                if fits {
+                    room.needed = needed;
+                }
+                fits
+            }
+            // without a length it is tried, but not relied upon
+            (Some(_), None) => !is_staged,
+            (None, _) => false,
         };
-        let digest = instance.metadata.sha256.map(Sha256);
-        let there = digest.map_or(0, |digest| spool.length(&digest));
-        let needed = room.needed.saturating_add(bytes.saturating_sub(there));
-        prospect.is_kept = needed <= room.available;
-        if prospect.is_kept {
-            room.needed = needed;
-        } else {
-            out::warn(format_args!(
-                "{}: {}: there is no room for {bytes} bytes to go on with when it breaks off; it would begin anew",
-                resource.transfer.id, instance.shown
-            ));
+        prospect.is_kept = fits;
+        let about = format!("{}: {}", resource.transfer.id, instance.shown);
+        match (is_staged && !fits, erase) {
+            (true, Erase::Late) => checked.problems.push(format!(
+                "{about}: there is no room to keep it until its slot is emptied; make room for the spool, or allow --erase=early"
+            )),
+            (true, _) => {
+                checked.staged.remove(&item.resource);
+                out::warn(format_args!(
+                    "{about}: there is no room to keep it; its slot is emptied before it comes"
+                ));
+            }
+            (false, _) if !fits && spool.is_some() => out::warn(format_args!(
+                "{about}: there is no room to go on with it when it breaks off; it would begin anew"
+            )),
+            _ => {}
         }
     }
 }
 
-/// Bytes that are free. A file system that has no size, as one of memory, is not known to be full.
-pub(in crate::sysupdate) fn available(system: &Statvfs) -> u64 {
-    match system.blocks() {
-        0 => u64::MAX,
-        _ => system.blocks_available() * system.fragment_size(),
+/// Whether the disk of a transfer can be written to.
+fn slot_writable(site: &Site<'_>, resource: &Resource<'_>) -> Result<()> {
+    let transfer = resource.transfer;
+    let disk = site.ground().disk(transfer, true)?;
+    if disk.is_image() && transfer.target.current_symlink.is_some() {
+        bail!("CurrentSymlink= cannot show to a partition in the image of a disk");
     }
+    Ok(())
 }
 
 /// Something is removed before anything is written.
@@ -205,7 +280,7 @@ fn writable(
         .entry(fs::metadata(there)?.dev())
         .or_insert_with(|| Room {
             shown: there.display().to_string(),
-            available: available(&system),
+            available: sysfs::available(&system),
             needed: 0,
         });
     room.needed = room.needed.saturating_add(needed);

@@ -1,0 +1,209 @@
+//! One payload, from where it is to where it goes.
+
+use std::fs::File;
+use std::io::{self, BufRead};
+
+use anyhow::{Context, Error, Result, anyhow};
+
+use super::Site;
+use crate::sys::{beneath, out};
+use crate::sysupdate::definition::Location;
+use crate::sysupdate::fetch::{Client, Url};
+use crate::sysupdate::instance::{Instance, Resource, Spot};
+use crate::sysupdate::pipeline::{self, Job, Keep, Sha256, Sink, Source, Verified};
+
+/// A payload on its way to its place.
+pub(super) struct Payload<'p> {
+    pub(super) site: &'p Site<'p>,
+    pub(super) resource: &'p Resource<'p>,
+    pub(super) instance: &'p Instance,
+    pub(super) progress: &'p (dyn Fn(u64, Option<u64>) + Sync),
+    /// The path of the unfinished file that can keep what is not compressed; of a tree, or of a slot, there is none.
+    pub(super) partial: Option<String>,
+    /// Most bytes once it is decompressed.
+    pub(super) limit: u64,
+    /// Removes what has been taken and is of no use.
+    pub(super) discard: &'p (dyn Fn() -> Result<()> + Sync),
+}
+
+impl Payload<'_> {
+    fn digest(&self) -> Option<Sha256> {
+        self.instance.metadata.sha256.map(Sha256)
+    }
+
+    fn path(&self) -> Result<&std::path::Path> {
+        match &self.instance.spot {
+            Spot::Path(path) => Ok(path),
+            Spot::Partition { .. } => Err(anyhow!("a partition is no source")),
+        }
+    }
+
+    /// Whether the spool knows that the unfinished file holds the first bytes of this payload.
+    pub(super) fn goes_on(&self) -> bool {
+        let record = self.site.spool.zip(self.digest());
+        let record = record.and_then(|(spool, digest)| spool.record(&digest));
+        record.is_some_and(|record| record.partial.is_some() && record.partial == self.partial)
+    }
+
+    fn directory(&self) -> Result<std::os::fd::OwnedFd> {
+        let Location::Local(place) = &self.resource.transfer.source.location else {
+            return Err(anyhow!("it is behind an address"));
+        };
+        let found = self.site.bases.open(self.site.root, place)?;
+        found.dir.context("its directory is gone")
+    }
+
+    pub(super) fn local_dir(&self) -> Result<std::os::fd::OwnedFd> {
+        let opened = beneath::open_dir(self.directory()?, self.path()?);
+        opened.context("the source cannot be read")
+    }
+
+    /// Takes it into what `sink` makes: from a file, from the spool when all of it is there, or from the first of the addresses that
+    /// gives it.
+    pub(super) fn take<S: Sink>(&self, sink: impl Fn() -> Result<S>) -> Result<Verified<S>> {
+        let keep = match (self.site.spool, &self.partial) {
+            (None, _) => Keep::Nowhere,
+            (Some(spool), None) => Keep::Spool(spool),
+            (Some(spool), Some(path)) => Keep::Partial(spool, path),
+        };
+        self.take_and(keep, sink)
+    }
+
+    /// Fetches all of it into the spool, or only reads it where it is local, and returns how many bytes it has once it is decompressed.
+    pub(super) fn stage(&self) -> Result<u64> {
+        let keep = self.site.spool.map_or(Keep::Nowhere, Keep::Stage);
+        Ok(self.take_and(keep, || Ok(Counter(0)))?.into_sink().0)
+    }
+
+    /// Whether it can be taken without a server.
+    pub(super) fn is_here(&self) -> bool {
+        matches!(self.resource.transfer.source.location, Location::Local(_))
+            || self.staged().is_some()
+    }
+
+    fn take_and<S: Sink>(
+        &self,
+        keep: Keep<'_>,
+        sink: impl Fn() -> Result<S>,
+    ) -> Result<Verified<S>> {
+        let Location::Url(_) = &self.resource.transfer.source.location else {
+            let opened = beneath::open_file(self.directory()?, self.path()?);
+            let mut file = opened.context("the source cannot be read")?;
+            let taken = pipeline::take(self.job(Source::File(&mut file), Keep::Nowhere), sink()?);
+            return self.judge(taken);
+        };
+        if let Some(mut file) = self.staged() {
+            let taken = pipeline::take(self.job(Source::File(&mut file), Keep::Nowhere), sink()?);
+            match taken {
+                // it is fetched again
+                Err(pipeline::Error::Digest { .. } | pipeline::Error::Damaged(_)) => self.unstage(),
+                Err(e) => return self.judge(Err(e)),
+                Ok(verified) => {
+                    if !matches!(keep, Keep::Stage(_)) {
+                        self.unstage();
+                    }
+                    return Ok(verified);
+                }
+            }
+        }
+        let name = self.path()?.to_str().context("its name is no text")?;
+        let mut client = Client::new(self.site.policy.clone(), self.site.cancel.clone());
+        let bases = self.site.manifests.bases(self.resource.transfer);
+        let addresses: Vec<Url> = bases.iter().map(|base| base.join(name)).collect();
+        let mut first = None;
+        for url in &addresses {
+            let taken = pipeline::take(self.job(Source::Url(&mut client, url), keep), sink()?);
+            match taken {
+                // another address may have it
+                Err(e @ (pipeline::Error::Fetch(_) | pipeline::Error::Digest { .. })) => {
+                    first = first.or(Some(e));
+                }
+                other => return self.judge(other),
+            }
+        }
+        match first {
+            Some(e) => self.judge(Err(e)),
+            None => Err(anyhow!("it has no address")),
+        }
+    }
+
+    /// What the spool has of it, when that is all.
+    fn staged(&self) -> Option<File> {
+        let (spool, digest) = self.site.spool.zip(self.digest())?;
+        let record = spool.record(&digest)?;
+        let length = record.facts.length.filter(|_| record.partial.is_none())?;
+        (length == spool.length(&digest)).then(|| spool.bytes(&digest).ok())?
+    }
+
+    fn unstage(&self) {
+        if let Some((spool, digest)) = self.site.spool.zip(self.digest())
+            && let Err(e) = spool.remove(&digest)
+        {
+            out::warn(format_args!(
+                "what was kept of a payload cannot be removed: {e}"
+            ));
+        }
+    }
+
+    fn job<'j>(&'j self, source: Source<'j>, keep: Keep<'j>) -> Job<'j> {
+        Job {
+            source,
+            expected: self.digest(),
+            keep,
+            limit: self.limit,
+            cancel: self.site.cancel,
+            progress: self.progress,
+        }
+    }
+
+    /// What was not taken whole goes, unless the next run can go on with it.
+    pub(super) fn judge<S>(
+        &self,
+        taken: Result<Verified<S>, pipeline::Error>,
+    ) -> Result<Verified<S>> {
+        let e = match taken {
+            Ok(verified) => return Ok(verified),
+            Err(e) => e,
+        };
+        let is_kept = || {
+            let kept = self.site.spool.zip(self.digest());
+            kept.is_some_and(|(spool, digest)| spool.record(&digest).is_some())
+        };
+        let stays = match &e {
+            pipeline::Error::Ended(_) => true,
+            pipeline::Error::Fetch(_) => is_kept(),
+            _ => false,
+        };
+        if !stays {
+            (self.discard)()?;
+        }
+        Err(explained(e))
+    }
+}
+
+/// Counts bytes, and keeps none.
+struct Counter(u64);
+
+impl Sink for Counter {
+    fn take(&mut self, from: &mut dyn BufRead) -> io::Result<()> {
+        self.0 = 0;
+        loop {
+            let length = from.fill_buf()?.len();
+            if length == 0 {
+                return Ok(());
+            }
+            from.consume(length);
+            self.0 += length as u64;
+        }
+    }
+}
+
+/// The same, with its cause once, so that whoever tells it finds an error of the system there.
+fn explained(e: pipeline::Error) -> Error {
+    match e {
+        pipeline::Error::Reading(e) => Error::new(e).context("the source cannot be read"),
+        pipeline::Error::Writing(e) => Error::new(e).context("the payload cannot be written"),
+        pipeline::Error::Ended(e) => Error::new(e),
+        other => Error::msg(other.to_string()),
+    }
+}
