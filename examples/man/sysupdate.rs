@@ -85,7 +85,11 @@ const DESCRIPTION: &[&str] = &[
      next one. Transfer files say where versions come from and where they go, see sysupdate.d(5). All instances of one version over all \
      transfers belong together and come and go as a whole.",
     "The files, the commands and what is printed are those of systemd-sysupdate(8), and so are the marks on disk: either program goes on where \
-     the other one stopped. Targets are files and directories; transfers to partitions are refused.",
+     the other one stopped. Versions before 260 do not know the marks of partitions that are not complete: such a slot is \
+     lost to them until this program, or a later one, has gone on or emptied it.",
+    "Targets are files, directories and partitions of a disk or of the image of one, whose partition table is read and written without the kernel. \
+     A partition of the right type with the label _empty is a slot for the next version; one with a label that no pattern matches is never touched. \
+     A slot that has a version is emptied only when what comes into it is complete and fits (see --erase).",
     "An update is planned first. Nothing is changed before it is known that all sources answer, that every name can be given and that there is \
      room. What is new gets its name only when all of it is complete, checked and on disk, in the order of the transfer files. A run that was \
      cut off is finished by the next one, which fetches only what is missing.",

@@ -81,6 +81,7 @@ pub fn empty(disk: &Disk, number: u32, target: &Target, instance: &Instance) -> 
             .and_then(|state| self::instance(disk, target, partition, state));
         found.as_ref() == Some(instance)
     };
+    disk.unused(number)?;
     change(disk, number, is_it, |_| emptied(target)).map(drop)
 }
 
@@ -162,6 +163,7 @@ impl<'t> Place<'t> {
             kind: Some(self.derived(State::Partial)),
             ..Change::default()
         };
+        self.disk.unused(self.number)?;
         let partition = change(&self.disk, self.number, is_free, |_| to.clone())?;
         let lost = || io::Error::other("it is no part of the disk");
         let failed = |e| NoDisk::NotWritten(self.disk.path().to_owned(), e);

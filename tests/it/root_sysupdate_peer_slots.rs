@@ -1,10 +1,13 @@
 //! Versions in partitions that systemd-sysupdate installed, in the image of a disk.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
 use crate::compat::{Comparison, Program, Tree};
 use crate::fx::command;
+use crate::peer::Peer;
 
 /// A disk with these labels on slots of a root, and versions 1 to 3 to be had.
 fn slots(labels: &[&str]) -> Tree {
@@ -61,5 +64,88 @@ fn what_the_peer_installed_into_partitions_is_listed_and_removed_as_it_does() {
         ],
     );
     compared.changes("newer", &tree, &["vacuum", "vacuum -m 1; list"]);
+    compared.ends();
+}
+
+#[test]
+fn updates_of_partitions_leave_the_same_disk() {
+    let mut compared = Comparison::new("partition updates");
+    let tree = slots(&["_empty", "_empty", "other"]);
+    compared.changes(
+        "empty",
+        &tree,
+        &[
+            "update 1; list",
+            "update 1; update 2; list 2",
+            "update 1; update 2; update 3; list --json=short",
+            "update 2; update 1; vacuum -m 1; list",
+        ],
+    );
+    if compared.peer == Peer::V262 {
+        compared.changes("empty", &tree, &["acquire 1; list; update --offline; list"]);
+    }
+    let one = slots(&["_empty", "other"]);
+    compared.changes("one slot", &one, &["update 1"]);
+    compared.ends();
+}
+
+#[test]
+fn attributes_of_partitions_are_those_that_were_asked_for() {
+    let mut compared = Comparison::new("attributes");
+    let tree = slots(&["_empty", "_empty", "other"]);
+    let path = "etc/sysupdate.d/a.transfer";
+    let text = fs::read_to_string(tree.path(path)).unwrap();
+    let more = "ReadOnly=yes\nPartitionNoAuto=yes\nPartitionGrowFileSystem=yes\n";
+    tree.write(path, text + more);
+    compared.changes("empty", &tree, &["update 1; list 1"]);
+    compared.ends();
+}
+
+#[test]
+fn what_either_program_was_cut_off_in_the_other_finishes_in_the_slots() {
+    let compared = Comparison::new("partitions cut off");
+    if compared.peer == Peer::V257 {
+        // it knows nothing of what is not complete
+        return compared.ends();
+    }
+    let tree = slots(&["_empty", "_empty", "other"]);
+    let update = |program| [(program, "update 1"), (program, "update 2")];
+    for ran in compared.run(&tree, &update(Program::Theirs)) {
+        ran.succeeds();
+    }
+    let done = tree.copy();
+    let all = [(Program::Ours, "TU_FAILPOINTS=*=log:/srv/log update 3")];
+    compared.run(&done, &all).pop().unwrap().succeeds();
+    let log = fs::read_to_string(done.path("srv/log")).unwrap();
+    fs::remove_file(done.path("srv/log")).unwrap();
+    let whole = done.listing();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut points = Vec::new();
+    for name in log
+        .lines()
+        .filter(|name| name.starts_with("sysupdate-slot-"))
+    {
+        let count = counts.entry(name).or_default();
+        *count += 1;
+        points.push(format!("{name}@{count}"));
+    }
+    assert!(points.len() > 12, "{points:?}");
+    for point in points {
+        let tree = tree.copy();
+        let kill = format!("TU_FAILPOINTS={point}=kill update 3");
+        let killed = compared.run(&tree, &[(Program::Ours, &kill)]).pop();
+        killed.unwrap().exits(137);
+        let calls = [
+            (Program::Theirs, "list"),
+            (Program::Theirs, "vacuum"),
+            (Program::Theirs, "update 3"),
+            (Program::Ours, "vacuum"),
+            (Program::Ours, "update"),
+        ];
+        for ran in compared.run(&tree, &calls) {
+            ran.succeeds();
+        }
+        assert_eq!(tree.listing(), whole, "{point}");
+    }
     compared.ends();
 }

@@ -33,6 +33,8 @@ pub enum NoDisk {
     Directory(PathBuf, io::Error),
     /// It has no table that counts.
     Table(PathBuf, Bad),
+    /// A partition of it is in use, and by whom.
+    InUse(String, String),
     /// Another program does not give up its lock.
     Locked(PathBuf),
     /// Its table cannot be changed.
@@ -62,6 +64,9 @@ impl fmt::Display for NoDisk {
             }
             NoDisk::Table(path, Bad::None) => write!(f, "Disk {} {}", path.display(), Bad::None),
             NoDisk::Table(path, bad) => write!(f, "Disk {}: {bad}", path.display()),
+            NoDisk::InUse(partition, user) => {
+                write!(f, "{partition} is {user}, and so it is not changed")
+            }
             NoDisk::Locked(path) => write!(
                 f,
                 "{} is locked by another program for too long; try again when it has ended",
@@ -162,6 +167,21 @@ impl Disk {
     #[must_use]
     pub fn is_image(&self) -> bool {
         self.sector.is_none()
+    }
+
+    /// Nobody uses a partition, nor all of the disk. Of an image that is not known.
+    ///
+    /// # Errors
+    /// [`NoDisk::InUse`]; when the kernel cannot be asked.
+    pub fn unused(&self, number: u32) -> Result<(), NoDisk> {
+        if self.is_image() {
+            return Ok(());
+        }
+        match block::user(&self.file, number) {
+            Ok(None) => Ok(()),
+            Ok(Some(user)) => Err(NoDisk::InUse(self.partition(number), user)),
+            Err(e) => Err(NoDisk::Unreadable(self.path.clone(), e)),
+        }
     }
 
     /// Which one it is.

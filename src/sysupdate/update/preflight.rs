@@ -18,7 +18,7 @@ use crate::sys::{fs as sysfs, out};
 use crate::sysupdate::decompress::Size;
 use crate::sysupdate::definition::{Kind, Location};
 use crate::sysupdate::fetch::Client;
-use crate::sysupdate::instance::Resource;
+use crate::sysupdate::instance::{Resource, Spot};
 use crate::sysupdate::pipeline::Sha256;
 use crate::sysupdate::spool::Spool;
 
@@ -116,6 +116,7 @@ pub fn check(
         problems.extend(failed.iter().map(ToString::to_string));
         BTreeMap::new()
     });
+    problems.extend(in_use(site, enabled, plan, &slots));
     for item in &plan.items {
         problems.extend(link(site, &enabled[item.resource]));
     }
@@ -214,6 +215,32 @@ fn choose_kept(
             _ => {}
         }
     }
+}
+
+/// Slots that would be emptied or written, and that somebody uses.
+fn in_use(
+    site: &Site<'_>,
+    enabled: &[Resource<'_>],
+    plan: &Plan,
+    slots: &BTreeMap<usize, Assigned>,
+) -> Vec<String> {
+    let emptied = plan.vacuum.removals.iter().filter_map(|removal| {
+        match enabled[removal.resource].target[removal.instance].spot {
+            Spot::Partition { number, .. } => Some((removal.resource, number)),
+            Spot::Path(_) => None,
+        }
+    });
+    let written = slots
+        .iter()
+        .map(|(resource, slot)| (*resource, slot.number));
+    let all: BTreeSet<(usize, u32)> = emptied.chain(written).collect();
+    let problems = all.into_iter().filter_map(|(resource, number)| {
+        let transfer = enabled[resource].transfer;
+        let disk = site.ground().disk(transfer, false);
+        let why = disk.and_then(|disk| disk.unused(number)).err()?;
+        Some(format!("{}: {why}", transfer.id))
+    });
+    problems.collect()
 }
 
 /// Whether the disk of a transfer can be written to.
