@@ -16,6 +16,7 @@ pub mod directory;
 pub mod fetch;
 pub mod gpt;
 pub mod held;
+pub mod image;
 pub mod instance;
 pub mod manifest;
 mod note;

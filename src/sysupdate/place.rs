@@ -24,6 +24,8 @@ pub struct Bases {
     pub xbootldr: Option<PathBuf>,
     /// Of `PathRelativeTo=explicit`, on the running system (`--transfer-source`).
     pub explicit: Option<PathBuf>,
+    /// The disk of the system, when that is in an image (`--image`), on the running system.
+    pub image: Option<PathBuf>,
 }
 
 /// Why a directory of a transfer is not known.
@@ -223,11 +225,14 @@ impl Ground<'_> {
     /// As [`Disk::open`].
     pub fn disk(&self, transfer: &Transfer, writable: bool) -> Result<Disk, NoDisk> {
         let named = transfer.target.place.as_ref().map(|place| &*place.path);
-        Disk::open(
-            self.root,
-            named.unwrap_or(Path::new(root::INSIDE)),
-            writable,
-        )
+        let path = named.unwrap_or(Path::new(root::INSIDE));
+        match &self.bases.image {
+            // every directory of it is on this disk
+            Some(image) if self.root.join(path).is_dir() => {
+                Disk::open(&Root::live(), image, writable)
+            }
+            _ => Disk::open(self.root, path, writable),
+        }
     }
 
     /// The place of the link that a transfer keeps; `None` when it keeps none, or when that has no directory.
@@ -303,6 +308,7 @@ mod tests {
             esp: Some("/efi".into()),
             xbootldr: None,
             explicit: Some(root.join("src")),
+            image: None,
         };
         let path = |bases: &Bases, base| {
             let place = Place {

@@ -81,6 +81,7 @@ mod rpmdb_query;
 mod soak;
 mod sysupdate;
 mod sysupdate_faults;
+mod sysupdate_image;
 mod sysupdate_limits;
 mod sysupdate_slots;
 mod sysupdate_update;

@@ -39,6 +39,12 @@ pub struct Sysupdate {
     /// Work on the system that is mounted at DIR
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
+    /// Work on the system in the image of a disk or of a file system
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Accepted; only the root of an image is mounted
+    #[arg(long, value_name = "POLICY", hide = true)]
+    pub image_policy: Option<String>,
     /// Switch all features
     #[arg(short = 'a', long)]
     pub feature_all: bool,
@@ -204,6 +210,7 @@ pub(super) struct Asked {
     /// All collections of the system are meant.
     pub(super) is_of_all: bool,
     pub(super) root: Option<PathBuf>,
+    pub(super) image: Option<PathBuf>,
     pub(super) instances_max: Option<u64>,
     pub(super) is_offline: bool,
     pub(super) transfer_source: Option<PathBuf>,
@@ -220,6 +227,21 @@ pub(super) struct Asked {
     pub(super) erase: Erase,
     pub(super) has_legend: bool,
     pub(super) form: Form,
+}
+
+impl Asked {
+    /// Whether it is only asked what is there, or what would be done.
+    pub(super) fn changes_nothing(&self) -> bool {
+        let changes = matches!(
+            self.verb,
+            Verb::Update(_)
+                | Verb::Acquire(_)
+                | Verb::Vacuum
+                | Verb::Rollback(_)
+                | Verb::Switch(..)
+        );
+        !changes || self.is_dry_run
+    }
 }
 
 impl Sysupdate {
@@ -272,9 +294,15 @@ impl Sysupdate {
         let given = Given {
             definitions: self.definitions.is_some(),
             component: component.is_some() || self.component_all || self.component_suggested,
-            root: self.root.is_some(),
+            root: self.root.is_some() || self.image.is_some(),
             reboot: self.reboot,
         };
+        if self.root.is_some() && self.image.is_some() {
+            return Err(
+                "Please specify either --root= or --image=, the combination of both is not supported."
+                    .into(),
+            );
+        }
         if let Some(clash) = clash(&verb, given, instances_max) {
             return Err(clash.into());
         }
@@ -298,6 +326,7 @@ impl Sysupdate {
             collection,
             is_of_all: self.component_all,
             root: self.root,
+            image: self.image.map(absolute).transpose()?,
             instances_max,
             is_offline: self.offline,
             transfer_source: self.transfer_source.map(absolute).transpose()?,
@@ -454,6 +483,10 @@ mod tests {
             (
                 "-C foo --definitions=/d list",
                 "The --definitions= and --component=/--component-all/--component-suggested switches may not be combined.",
+            ),
+            (
+                "--root=/ --image=/x list",
+                "Please specify either --root= or --image=, the combination of both is not supported.",
             ),
             (
                 "--definitions=/d --root=/ list",

@@ -18,6 +18,7 @@ mod vacuum;
 use std::cmp::Ordering;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -35,6 +36,7 @@ use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions, Machine};
 use crate::sysupdate::fetch::Policy;
 use crate::sysupdate::held::Held;
+use crate::sysupdate::image::Image;
 use crate::sysupdate::pattern::boolean;
 use crate::sysupdate::place::{Bases, Ground, Unknown};
 use crate::sysupdate::signature;
@@ -76,11 +78,22 @@ struct Session {
     root: Root,
     specifiers: Specifiers,
     bases: Bases,
+    /// Nobody else works on it as long as this lives.
+    _image: Option<Arc<Image>>,
 }
 
 impl Session {
     fn new(asked: Asked) -> Result<Session> {
-        let root = match &asked.root {
+        let image = asked.image.as_deref().map(|file| {
+            let running = Specifiers::of(&Root::live()).context("asking what system this is")?;
+            Image::mount(file, &running.architecture, asked.changes_nothing())
+        });
+        let image = image.transpose()?.map(Arc::new);
+        let dir = image
+            .as_ref()
+            .map(|image| &image.path)
+            .or(asked.root.as_ref());
+        let root = match dir {
             None => Root::live(),
             Some(dir) => Root::at(dir).with_context(|| format!("--root {}", out::path(dir)))?,
         };
@@ -90,12 +103,14 @@ impl Session {
             esp: named("SYSTEMD_ESP_PATH"),
             xbootldr: named("SYSTEMD_XBOOTLDR_PATH"),
             explicit: asked.transfer_source.clone(),
+            image: asked.image.clone(),
         };
         Ok(Session {
             asked,
             root,
             specifiers,
             bases,
+            _image: image,
         })
     }
 
