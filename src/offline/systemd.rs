@@ -10,12 +10,10 @@ use nix::fcntl::readlinkat;
 use super::state::{EndAction, Userspace};
 use crate::sys::cmd::Argv;
 use crate::sys::tool::{Done, Tool};
-use crate::sys::{Root, beneath, owner, signal};
+use crate::sys::{Root, beneath, owner};
 
 /// Time for an answer. The first process answers as soon as it has nothing more urgent to do.
 const LIMIT: Duration = Duration::from_secs(30);
-/// The exit code of a program that SIGTERM has ended.
-const TERMINATED: u8 = 128 + 15;
 const SYSTEMCTL: &str = "systemctl";
 /// The target of an update boot.
 pub const TARGET: &str = "system-update.target";
@@ -215,7 +213,7 @@ pub fn queue(job: &Job) -> Result<()> {
     let text = "asking the first process for what comes next";
     match done.context(text)? {
         // it was accepted when that ends us, and with us what has asked for it
-        done if done.code == TERMINATED && signal::check().is_err() => Ok(()),
+        done if done.went_down() => Ok(()),
         done => done.succeeded().map(drop).context(text),
     }
 }

@@ -75,6 +75,13 @@ impl Done {
         }
     }
 
+    /// Whether SIGTERM ended it and reached this process as well, as it does when the system goes down.
+    #[must_use]
+    pub fn went_down(&self) -> bool {
+        const TERMINATED: u8 = 128 + 15;
+        self.code == TERMINATED && super::signal::check().is_err()
+    }
+
     /// The last line that says something: of the complaints, else of the output; empty when there is none.
     #[must_use]
     pub fn last_words(&self) -> String {

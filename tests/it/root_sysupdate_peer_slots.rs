@@ -149,3 +149,31 @@ fn what_either_program_was_cut_off_in_the_other_finishes_in_the_slots() {
     }
     compared.ends();
 }
+
+#[test]
+fn both_programs_at_once_leave_a_table_that_is_whole() {
+    let mut compared = Comparison::new("at once");
+    let tree = slots(&["_empty", "_empty", "_empty", "_empty"]);
+    let other = "[Source]\nType=regular-file\nPath=/srv\nMatchPattern=usr_@v.raw\n\
+         [Target]\nType=partition\nPath=/disk.img\nMatchPattern=usr_@v\nMatchPartitionType=usr-x86-64\n";
+    tree.write("etc/sysupdate.other.d/b.transfer", other);
+    for _ in 0..5 {
+        let tree = tree.copy();
+        // one writes and empties slots over and over, the other does as well
+        let theirs = compared.starts(&tree, Program::Theirs, "update 1");
+        let calls = [(Program::Ours, "update 2"), (Program::Ours, "list")];
+        let ran = compared.run(&tree, &calls);
+        theirs.wait();
+        let listing = tree.listing();
+        let labels: Vec<&String> = listing
+            .iter()
+            .filter(|line| line.starts_with("p ") && line.contains("name="))
+            .collect();
+        assert_eq!(labels.len(), 4, "{listing:?}");
+        let told = &ran[0];
+        let is_there = labels.iter().any(|line| line.contains("name=\"root_2\""));
+        assert!(is_there || told.code != 0, "{listing:?}\n{told}");
+    }
+    compared.reads("after", &tree, &["list"]);
+    compared.ends();
+}

@@ -645,3 +645,122 @@ fn an_update_of_slots_that_is_killed_at_any_step_is_finished_by_the_next_one() {
         system.has_only(&["2", "3"]);
     }
 }
+
+#[test]
+fn a_version_that_one_transfer_protects_keeps_all_of_its_slots() {
+    let system = served(&["1", "0.9"]);
+    let path = "etc/sysupdate.d/10-root.transfer";
+    let text = fs::read_to_string(system.path(path)).unwrap();
+    system.write(
+        path,
+        &text.replace("Verify=no", "Verify=no\nProtectVersion=0.9"),
+    );
+    system.offer("2");
+    system.ok(&["update"]);
+    // 1 has left as a whole; directories are listed by name
+    system.has_only(&["0.9", "2"]);
+    system.offer("3");
+    system.ok(&["update"]);
+    system.has_only(&["0.9", "3"]);
+    // nothing can go that would leave a whole version
+    let text = fs::read_to_string(system.path(path)).unwrap();
+    system.write(
+        path,
+        &text.replace("ProtectVersion=0.9", "ProtectVersion=0.9 3"),
+    );
+    let before = (system.slots(), system.entries());
+    system.offer("4");
+    system.fails(&["update"], "No partition slot can be emptied for 10-root, 20-verity: 3 is protected, 0.9 is protected; nothing is changed");
+    assert_eq!((system.slots(), system.entries()), before);
+}
+
+/// A loop device with sectors of 4096 bytes, which goes with the value.
+struct Loop(String);
+
+impl Loop {
+    #[allow(clippy::disallowed_methods)] // tests start programs as a person does
+    fn run(words: &[&str]) -> String {
+        let done = Command::new("losetup").args(words).output().unwrap();
+        assert!(done.status.success(), "{words:?}: {done:?}");
+        String::from_utf8(done.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
+    }
+
+    fn new(file: &str) -> Loop {
+        Loop(Loop::run(&["--find", "--show", "--sector-size=4096", file]))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        Loop::run(&["--detach", &self.0]);
+    }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)] // tests start programs as a person does
+fn a_device_with_large_sectors_is_written_as_an_image_is() {
+    crate::fx::require_root();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path).display().to_string();
+    fs::File::create(at("disk"))
+        .unwrap()
+        .set_len(12 << 20)
+        .unwrap();
+    let device = Loop::new(&at("disk"));
+    let sfdisk = |words: &[&str], input: &str| {
+        let mut command = Command::new("sfdisk");
+        let command = command.args(words).arg(&device.0);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success());
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let slot = format!("size=256, type={ROOT}, name=\"_empty\"\n");
+    sfdisk(
+        &["--quiet", "--no-reread", "--no-tell-kernel"],
+        &format!("label: gpt\n{slot}{slot}"),
+    );
+    for dir in ["d", "src"] {
+        fs::create_dir(at(dir)).unwrap();
+    }
+    fs::write(at("src/root_1.raw"), content("root", "1", 100_000)).unwrap();
+    let transfer = format!(
+        "[Source]\nType=regular-file\nPath={}\nMatchPattern=root_@v.raw\n[Target]\nType=partition\nPath={}\nMatchPattern=root_@v\nMatchPartitionType=root-x86-64\nReadOnly=yes\n",
+        at("src"),
+        device.0
+    );
+    fs::write(at("d/a.transfer"), transfer).unwrap();
+    let mut update = Command::new(PROGRAM);
+    let done = update
+        .arg(format!("--definitions={}", at("d")))
+        .arg("update")
+        .output()
+        .unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let told = String::from_utf8(done.stderr).unwrap();
+    assert!(
+        told.contains(&format!("Installed '{}p1'.", device.0)),
+        "{told}"
+    );
+    let dump = sfdisk(&["--dump"], "");
+    assert!(
+        dump.contains("name=\"root_1\", attrs=\"GUID:60\""),
+        "{dump}"
+    );
+    drop(device);
+    let bytes = fs::read(at("disk")).unwrap();
+    assert!(bytes[1 << 20..][..100_000] == content("root", "1", 100_000));
+}

@@ -30,8 +30,8 @@ use json::{Form, Json};
 
 use super::error;
 use crate::sys::cmd::Argv;
-use crate::sys::tool::{Done, Tool};
-use crate::sys::{Root, out, root};
+use crate::sys::tool::Tool;
+use crate::sys::{Root, out, root, signal};
 use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::{self, Collection, Definitions, Machine};
 use crate::sysupdate::fetch::Policy;
@@ -394,11 +394,14 @@ fn reboot() -> Result<()> {
         "t",
         INHIBITORS_COUNT,
     ]);
-    let done = Tool::new(call, LIMIT).run().and_then(Done::succeeded);
-    done.context(
-        "The system is not rebooted; `systemd-inhibit --list` shows who may be against it",
-    )?;
-    Ok(())
+    let refused =
+        "The system is not rebooted; `systemd-inhibit --list` shows who may be against it";
+    signal::install()?;
+    match Tool::new(call, LIMIT).run().context(refused)? {
+        // the answer may come later than the end
+        done if done.went_down() => Ok(()),
+        done => done.succeeded().map(drop).context(refused),
+    }
 }
 
 /// Whether what is installed is newer than what runs, in words as well.

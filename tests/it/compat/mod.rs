@@ -473,6 +473,11 @@ pub(crate) struct Started {
 }
 
 impl Started {
+    /// Waits until it has ended.
+    pub(crate) fn wait(mut self) {
+        self.child.wait().unwrap();
+    }
+
     /// Ends all its processes, as SIGKILL does, and waits until that is done.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
