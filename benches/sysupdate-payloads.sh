@@ -5,13 +5,15 @@
 # file system. Prints medians and ratios, for people and as a table for README.md. 40 min. Needs root and 8 GB. The exit code is 0 also when
 # a goal is not met: figures of a busy machine are no failure; on such a one the times of the processors say more.
 #   ROUNDS=5     pairs of raw and .zst; the slower ones are run SLOW=3 times
-#   CASES="raw zst 4x-zst gz lz4 bz2 xz xz-blocks zst-19"
+#   CASES="raw zst 4x-zst gz lz4 bz2 xz xz-blocks zst-19 slot-raw slot-zst"
+#                slot-: into a partition of the image of a disk that has an older version, which is to stay until the new one is verified
 #   SOURCES="http file"
 #   SIZE=1024    MiB of a payload
 #   PAYLOADS=DIR keeps the payloads there, on the same file system, for the next time, and takes those that are there
 . "$(dirname "$0")/sysupdate-beside.sh"
 ROUNDS=${ROUNDS:-5} SLOW=${SLOW:-3} SIZE=${SIZE:-1024} SOURCES=${SOURCES:-http file}
-CASES=${CASES:-raw zst 4x-zst gz lz4 bz2 xz xz-blocks zst-19}
+CASES=${CASES:-raw zst 4x-zst gz lz4 bz2 xz xz-blocks zst-19 slot-raw slot-zst}
+need sfdisk fdisk
 mkdir -p "${PAYLOADS:=$DIR/payloads}" "$DIR/d" "$DIR/target"
 serve
 
@@ -51,22 +53,40 @@ prepare() {
   case $case in 4x-*) names="a b c e";; *) names=a;; esac
   n=0
   for name in $names; do
-    case $case in 4x-*) payload "$case$n" "${name}_1.raw"; n=$((n + 1));; *) payload "$case" "${name}_1.raw";; esac
+    case $case in 4x-*) payload "$case$n" "${name}_1.raw"; n=$((n + 1));; *) payload "${case#slot-}" "${name}_1.raw";; esac
     case $source in http) from=$ADDRESS;; file) from=file://$DIR/www;; esac
     printf '%s\n' '[Transfer]' Verify=no '[Source]' Type=url-file "Path=$from" "MatchPattern=${name}_@v.raw" \
-      '[Target]' Type=regular-file "Path=$DIR/target" "MatchPattern=${name}_@v.raw" > "$DIR/d/$name.transfer"
+      '[Target]' > "$DIR/d/$name.transfer"
+    case $case in
+      slot-*) printf '%s\n' Type=partition "Path=$DIR/target/disk" "MatchPattern=${name}_@v";;
+      *) printf '%s\n' Type=regular-file "Path=$DIR/target" "MatchPattern=${name}_@v.raw";;
+    esac >> "$DIR/d/$name.transfer"
   done
 }
 # what was installed is there: the sum of its bytes
+installed() {
+  case $case in
+    slot-*) sfdisk -d "$DIR/target/disk" | grep -q 'name="a_1"'; tail -c +$(((1 << 20) + 1)) "$DIR/target/disk" | head -c "$BYTES" || :;;
+    *) cat "$DIR"/target/?_1.raw;;
+  esac
+}
 check() {
   local sum
-  sum=$(cat "$DIR"/target/?_1.raw | sha256sum)
+  sum=$(installed | sha256sum)
   [ "${SUM:=$sum}" = "$sum" ] || die "$case from $source: $1 installs something else"
-  [ "$(cat "$DIR"/target/?_1.raw | wc -c)" = "$BYTES" ] || die "$case from $source: $1 installs something of another length"
+  [ "$(installed | wc -c)" = "$BYTES" ] || die "$case from $source: $1 installs something of another length"
+}
+# a disk with two slots, each with a version, of which the first one is to go
+disk() {
+  truncate -s $((2 * SIZE + 8))M "$DIR/target/disk"
+  printf 'label: gpt\nsize=%sM, name="a_0.1"\nsize=%sM, name="a_0.2"\n' "$SIZE" "$SIZE" |
+    sfdisk --quiet --no-tell-kernel "$DIR/target/disk"
 }
 # one run of COMMAND: nothing is there, and nothing is left to be written when it begins
 run() {
-  rm -rf "$DIR/target" "$DIR/lib/transactional-update" "$DIR/lib/systemd"; mkdir -p "$DIR/target"; sync -f "$DIR"
+  rm -rf "$DIR/target" "$DIR/lib/transactional-update" "$DIR/lib/systemd"; mkdir -p "$DIR/target"
+  case $case in *slot-*) disk;; esac      # in turns it has the source before it
+  sync -f "$DIR"
   "$@" "--definitions=$DIR/d" update
   [ -n "$CHECKED" ] || check "$1"
 }

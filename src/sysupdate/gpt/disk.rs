@@ -79,17 +79,8 @@ impl fmt::Display for NoDisk {
     }
 }
 
-impl std::error::Error for NoDisk {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            NoDisk::Unreadable(_, e) | NoDisk::NotWritten(_, e) | NoDisk::Directory(_, e) => {
-                Some(e)
-            }
-            NoDisk::Table(_, bad) => Some(bad),
-            _ => None,
-        }
-    }
-}
+// the text has the cause
+impl std::error::Error for NoDisk {}
 
 /// Which disk it is, whatever it is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
