@@ -4,10 +4,17 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
 
 use crate::compat::{Comparison, Program, Tree};
 use crate::fx::command;
+use crate::http::{Answer, Server};
 use crate::peer::Peer;
+use crate::sysupdate_update::wait_until;
 
 /// A disk with these labels on slots of a root, and versions 1 to 3 to be had.
 fn slots(labels: &[&str]) -> Tree {
@@ -175,5 +182,79 @@ fn both_programs_at_once_leave_a_table_that_is_whole() {
         assert!(is_there || told.code != 0, "{listing:?}\n{told}");
     }
     compared.reads("after", &tree, &["list"]);
+    compared.ends();
+}
+
+/// The same from a server, which takes its time while `is_slow` says so.
+fn served(labels: &[&str], is_slow: &Arc<AtomicBool>) -> (Tree, Server) {
+    let tree = slots(labels);
+    let mut files: BTreeMap<String, Arc<Vec<u8>>> = BTreeMap::new();
+    let mut sums = String::new();
+    for version in 1..=2_u8 {
+        let name = format!("root_{version}_aaaaaaaa-1111-2222-3333-00000000000{version}.raw");
+        let content: Vec<u8> = (0..600_000_u32)
+            .map(|i| (i / 251) as u8 ^ version)
+            .collect();
+        let digest = Sha256::digest(&content);
+        let digest: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+        sums += &format!("{digest}  {name}\n");
+        files.insert(format!("/{name}"), Arc::new(content));
+    }
+    files.insert("/SHA256SUMS".into(), Arc::new(sums.into_bytes()));
+    let slow = Arc::clone(is_slow);
+    let server = Server::new(move |request| match files.get(&request.path) {
+        None => Answer::status(404),
+        Some(body) if slow.load(Ordering::Relaxed) && request.path.starts_with("/root_2") => {
+            let answer = Answer::of(body).etag("\"1\"");
+            answer.slow(body.len() / 100, Duration::from_millis(100))
+        }
+        Some(body) => Answer::of(body).etag("\"1\""),
+    });
+    let url = server.url("");
+    let path = "etc/sysupdate.d/a.transfer";
+    let text = fs::read_to_string(tree.path(path)).unwrap();
+    let text = text.replace(
+        "Type=regular-file\nPath=/srv",
+        &format!("Type=url-file\nPath={url}"),
+    );
+    tree.write(path, format!("[Transfer]\nVerify=no\n{text}"));
+    (tree, server)
+}
+
+#[test]
+fn what_the_peer_was_killed_in_is_finished_in_its_slot() {
+    let mut compared = Comparison::new("partitions, peer killed");
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let (tree, server) = served(&["_empty", "_empty", "other"], &is_slow);
+    let update = [(Program::Theirs, "update 1")];
+    compared.run(&tree, &update).pop().unwrap().succeeds();
+    let done = tree.copy();
+    let update = [(Program::Ours, "update")];
+    compared.run(&done, &update).pop().unwrap().succeeds();
+    let whole = done.listing();
+    is_slow.store(true, Ordering::Relaxed);
+    let before = server.seen().len();
+    let killed = compared.starts(&tree, Program::Theirs, "update");
+    wait_until(|| {
+        let seen = server.seen();
+        seen[before..]
+            .iter()
+            .any(|r| r.method == "GET" && r.path.starts_with("/root_2"))
+    });
+    // some of its bytes are there
+    std::thread::sleep(Duration::from_millis(700));
+    killed.kill();
+    is_slow.store(false, Ordering::Relaxed);
+    compared.reads(
+        "killed",
+        &tree,
+        &["list", "check-new", "--offline check-new"],
+    );
+    let [_, ours] = compared.changes("killed", &tree, &["vacuum; list", "vacuum; update"]);
+    assert_eq!(ours.listing(), whole);
+    // and without asking for a vacuum before
+    let update = [(Program::Ours, "update")];
+    compared.run(&tree, &update).pop().unwrap().succeeds();
+    assert_eq!(tree.listing(), whole);
     compared.ends();
 }
