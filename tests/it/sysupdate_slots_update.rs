@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
@@ -415,9 +416,10 @@ fn a_device_with_large_sectors_is_written_as_an_image_is() {
     }
     fs::write(at("src/root_1.raw"), content("root", "1", 100_000)).unwrap();
     let transfer = format!(
-        "[Source]\nType=regular-file\nPath={}\nMatchPattern=root_@v.raw\n[Target]\nType=partition\nPath={}\nMatchPattern=root_@v\nMatchPartitionType=root-x86-64\nReadOnly=yes\n",
+        "[Source]\nType=regular-file\nPath={}\nMatchPattern=root_@v.raw\n[Target]\nType=partition\nPath={}\nMatchPattern=root_@v\nMatchPartitionType=root-x86-64\nReadOnly=yes\nCurrentSymlink={}\n",
         at("src"),
-        device.0
+        device.0,
+        at("links/current")
     );
     fs::write(at("d/a.transfer"), transfer).unwrap();
     let mut update = Command::new(PROGRAM);
@@ -437,7 +439,60 @@ fn a_device_with_large_sectors_is_written_as_an_image_is() {
         dump.contains("name=\"root_1\", attrs=\"GUID:60\""),
         "{dump}"
     );
+    // its link leads to the node of the partition
+    let link = fs::read_link(at("links/current")).unwrap();
+    let up = "../".repeat(at("links").split('/').count() - 1);
+    let node = device.0.trim_start_matches('/');
+    assert_eq!(link, Path::new(&format!("{up}{node}p1")));
     drop(device);
     let bytes = fs::read(at("disk")).unwrap();
     assert!(bytes[1 << 20..][..100_000] == content("root", "1", 100_000));
+}
+
+#[test]
+fn a_link_to_a_partition_in_an_image_is_refused_before_anything_changes() {
+    let system = served(&["1"]);
+    let path = "etc/sysupdate.d/10-root.transfer";
+    let text = fs::read_to_string(system.path(path)).unwrap();
+    system.write(path, &(text + "CurrentSymlink=/current\n"));
+    let before = (system.slots(), system.entries());
+    system.offer("2");
+    system.fails(
+        &["update"],
+        "CurrentSymlink= cannot show to a partition in the image of a disk",
+    );
+    assert_eq!((system.slots(), system.entries()), before);
+}
+
+#[test]
+fn going_back_leaves_both_versions_in_their_slots_and_the_entry_decides() {
+    let system = served(&[]);
+    let path = "etc/sysupdate.d/90-entry.transfer";
+    let text = fs::read_to_string(system.path(path)).unwrap();
+    let target = text.replace(
+        "Path=/EFI\nMatchPattern=os_@v.efi",
+        "Path=/EFI\nMatchPattern=os_@v+@l-@d.efi",
+    );
+    assert_ne!(target, text);
+    system.write(path, &target);
+    for version in ["1", "2"] {
+        system.offer(version);
+        system.ok(&["update"]);
+    }
+    let slots = system.slots();
+    assert_eq!(system.entries(), ["os_1+3-0.efi", "os_2+3-0.efi"]);
+    system.ok(&["rollback"]);
+    assert_eq!(system.entries(), ["os_1+3-0.efi", "os_2+0-0.efi"]);
+    assert_eq!(system.slots(), slots);
+    // what was gone back from is not taken again, but what is newer is
+    assert!(system.ok(&["update"])[1].contains("No update needed."));
+    assert_eq!(system.run(&["check-new"]).status.code(), Some(1));
+    system.offer("3");
+    system.ok(&["update"]);
+    assert!(
+        system.slots()[1].starts_with("root root_3 "),
+        "{:?}",
+        system.slots()
+    );
+    assert_eq!(system.entries(), ["os_1+3-0.efi", "os_3+3-0.efi"]);
 }
