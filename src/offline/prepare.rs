@@ -28,8 +28,8 @@ use super::view::View;
 use super::{METADATA, PACKAGES};
 use crate::package::cached::{self, Caches, Extent};
 use crate::package::{Action, Event, Failure, FailureKind, Request, Success};
-use crate::rpmdb::hex;
 use crate::sys::cmd::Argv;
+use crate::sys::hex::to_hex;
 use crate::sys::lock::WriteLock;
 use crate::sys::{Doing, beneath, failpoint, fs, signal, time};
 use crate::transaction::{System, not_inside_another};
@@ -152,7 +152,7 @@ impl Job<'_> {
         let install = install.map_err(|e| doubt.unwrap_or(e))?;
         let plan = Plan {
             schema: SCHEMA,
-            id: PlanId(hex(&fs::random().doing(|| "making a name".into())?)),
+            id: PlanId(to_hex(&fs::random().doing(|| "making a name".into())?)),
             strategy: self.strategy,
             base: self.base.clone(),
             command: self.command.clone(),

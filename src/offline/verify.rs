@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use super::plan::{Base, Plan, SCHEMA};
 use super::solution::limited;
 use super::{METADATA, PACKAGES};
-use crate::rpmdb::hex;
 use crate::sys::beneath;
+use crate::sys::hex::to_hex;
 
 /// Most entries of a cache; a distribution has a tenth of them.
 const MOST_ENTRIES: usize = 200_000;
@@ -214,13 +214,13 @@ pub(super) fn digest(dir: BorrowedFd<'_>, rel: &Path) -> io::Result<Content> {
     }
     Ok(Content {
         size,
-        sha256: hex(&hash.finalize()),
+        sha256: to_hex(&hash.finalize()),
     })
 }
 
 /// SHA-256 of `bytes`, in hexadecimal.
 pub(super) fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    to_hex(&Sha256::digest(bytes))
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use nix::sys::statvfs::fstatvfs;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::sys::hex::to_hex;
+
 /// State of a database, which differs after each change of it. Two that are equal came from the same content.
 ///
 /// Take it before the scan that it stands for: a change during the scan then shows as a difference later.
@@ -90,23 +92,13 @@ impl FileStamp {
     }
 }
 
-/// `bytes` in hexadecimal, lower case.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes
-        .iter()
-        .flat_map(|b| [digit(b >> 4), digit(*b)])
-        .collect()
-}
-
 /// SHA-256 of the parts one after the other, in hexadecimal.
 pub(super) fn sha256(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update(part);
     }
-    hex(&hash.finalize())
+    to_hex(&hash.finalize())
 }
 
 #[cfg(test)]
@@ -120,7 +112,6 @@ mod tests {
             sha256(&[b"ab", b"", b"c"]),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
-        assert_eq!(hex(&[0, 0x0f, 0xa0]), "000fa0");
     }
 
     #[test]

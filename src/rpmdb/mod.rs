@@ -29,7 +29,6 @@ pub use changelog::{ChangelogEntry, changelog_delta};
 pub use database::{Database, OpenOptions};
 pub use diff::{Change, Diff, Transaction, diff};
 pub use error::RpmdbError;
-pub(crate) use fingerprint::hex;
 pub use fingerprint::{FileStamp, Fingerprint};
 pub use model::{
     Backend, BadPackage, Directories, DirectoryEntry, FileState, InstalledPackage, Nevra, Prefix,

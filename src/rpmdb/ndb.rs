@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use super::RpmdbError;
-use super::fingerprint::{Fingerprint, hex, sha256};
+use super::fingerprint::{Fingerprint, sha256};
 use super::map::Map;
 use super::source::{Ask, Blob, Blobs};
+use crate::sys::hex::to_hex;
 
 const PAGE: u64 = 4096;
 const HEADER: usize = 32;
@@ -145,7 +146,7 @@ impl Ndb {
             let pages = self.pages()?;
             if self.header()? == pages.header {
                 return Ok(Fingerprint::Ndb {
-                    header: hex(&pages.header),
+                    header: to_hex(&pages.header),
                     slots: sha256(&[&pages.bytes]),
                 });
             }

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::fingerprint::hex;
+use crate::sys::hex::to_hex;
 
 /// A tag with its type, the number of its values, and its data.
 #[derive(Debug, Clone)]
@@ -81,7 +81,7 @@ pub(super) fn header(values: &[Value], late: &[Value]) -> Vec<u8> {
     index.splice(0..0, region);
     let magic = [0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0];
     let whole = [&magic[..], &lengths(&index, &data), &index, &data].concat();
-    let digest = string(273, &hex(&Sha256::digest(whole)));
+    let digest = string(273, &to_hex(&Sha256::digest(whole)));
     put(&[digest], &mut index, &mut data);
     put(late, &mut index, &mut data);
     [&lengths(&index, &data)[..], &index, &data].concat()

@@ -10,6 +10,7 @@ pub mod cmd;
 pub mod failpoint;
 pub mod failure;
 pub mod fs;
+pub mod hex;
 pub mod journal;
 pub mod lock;
 pub mod log;

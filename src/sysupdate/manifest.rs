@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use sha2::{Digest, Sha256};
 
 use super::pattern::{Fields, PatternList};
-use super::uuid::from_hex;
+use crate::sys::hex::from_hex;
 use crate::sys::time;
 
 /// Largest manifest, in bytes.
@@ -291,8 +291,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::sys::hex::to_hex;
     use crate::sysupdate::pattern::Pattern;
-    use crate::sysupdate::uuid::to_hex;
 
     const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     const B: &str = "BbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBbBb";

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::definition::Collection;
-use super::uuid::to_hex;
+use crate::sys::hex::to_hex;
 use crate::sys::{Root, beneath, fs};
 
 /// Where their directories are, in the system.

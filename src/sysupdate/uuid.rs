@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::sys::hex::{from_hex, to_hex};
+
 /// A UUID, its bytes in the order in which it is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uuid(pub [u8; 16]);
@@ -46,30 +48,6 @@ impl fmt::Display for Uuid {
         }
         Ok(())
     }
-}
-
-/// Bytes as hexadecimal digits.
-#[must_use]
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
-/// `N` bytes from exactly twice as many hexadecimal digits of either case.
-#[must_use]
-pub fn from_hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let digit = |d: u8| {
-        char::from(d)
-            .to_digit(16)
-            .and_then(|d| u8::try_from(d).ok())
-    };
-    if digits.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

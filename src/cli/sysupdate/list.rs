@@ -1,7 +1,7 @@
 //! `list`: all versions, or one of them with its instances.
 
+use crate::sys::hex::to_hex;
 use crate::sys::zone;
-use crate::sysupdate::uuid::to_hex;
 use crate::sysupdate::{Instance, Kind, Resource, Sets, UpdateSet};
 
 use super::json::Json;

@@ -1,9 +1,9 @@
 //! What is printed, byte for byte as systemd-sysupdate(8) prints it (tests/data/sysupdate/transcripts).
 
 use super::*;
+use crate::sys::hex::from_hex;
 use crate::sysupdate::definition::Transfer;
 use crate::sysupdate::testing::{instance, resource, transfer, version};
-use crate::sysupdate::uuid::from_hex;
 use crate::sysupdate::{Instance, Kind, Resource, Sets, Uuid};
 
 /// What the command number `number` of a transcript printed to standard output.

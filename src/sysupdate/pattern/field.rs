@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use crate::sys::hex::{from_hex, to_hex};
 use crate::sysupdate::Version;
-use crate::sysupdate::uuid::{Uuid, from_hex, to_hex};
+use crate::sysupdate::uuid::Uuid;
 
 /// A wildcard of a pattern: `@v` and so on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::sys::hex::to_hex;
 use crate::sysupdate::specifier::Specifiers;
-use crate::sysupdate::uuid::{Uuid, to_hex};
+use crate::sysupdate::uuid::Uuid;
 
 /// The list that stands behind `MatchPattern=`, on a system of which nothing is known.
 fn list(text: &str) -> Option<PatternList> {

@@ -23,6 +23,7 @@ use super::cancel::Cancel;
 use super::decompress::{self, Format};
 use super::fetch::{self, Client, Facts, Receive, Url};
 use super::spool::Spool;
+use crate::sys::hex::to_hex;
 use crate::sys::out;
 
 /// A SHA-256 digest; shown in lower-case hexadecimal.
@@ -31,7 +32,7 @@ pub struct Sha256(pub [u8; 32]);
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&to_hex(&self.0))
     }
 }
 
