@@ -10,7 +10,7 @@ use crate::sysupdate::fetch::{Facts, Url};
 use crate::sysupdate::spool::{Record, Spool};
 
 /// What cannot be removed is removed when it is old.
-pub(super) fn drop_kept(spool: Option<(&Spool, Sha256)>) {
+pub(in crate::sysupdate) fn drop_kept(spool: Option<(&Spool, Sha256)>) {
     if let Some((spool, digest)) = spool
         && let Err(e) = spool.remove(&digest)
     {

@@ -16,7 +16,8 @@ use std::thread;
 
 use sha2::Digest as _;
 
-use self::keep::{Keeping, Kept, drop_kept};
+pub(super) use self::keep::drop_kept;
+use self::keep::{Keeping, Kept};
 use self::pipe::{Piece, Reader, Writer, is_gone, pipe};
 use super::archive::{self, Tree};
 use super::cancel::Cancel;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 use anyhow::{Context, Error, Result, anyhow};
 
 use super::Site;
-use crate::sys::{beneath, out};
+use crate::sys::beneath;
 use crate::sysupdate::definition::Location;
 use crate::sysupdate::fetch::{Client, Url};
 use crate::sysupdate::instance::{Instance, Resource, Spot};
@@ -136,13 +136,7 @@ impl Payload<'_> {
     }
 
     fn unstage(&self) {
-        if let Some((spool, digest)) = self.site.spool.zip(self.digest())
-            && let Err(e) = spool.remove(&digest)
-        {
-            out::warn(format_args!(
-                "what was kept of a payload cannot be removed: {e}"
-            ));
-        }
+        pipeline::drop_kept(self.site.spool.zip(self.digest()));
     }
 
     fn job<'j>(&'j self, source: Source<'j>, keep: Keep<'j>) -> Job<'j> {
