@@ -9,4 +9,4 @@ mod reboot;
 
 pub use apply::apply;
 pub use nextroot::prepare_next_root;
-pub use reboot::{is_wanted, reboot};
+pub use reboot::{is_wanted, reboot, reboot_to_image};

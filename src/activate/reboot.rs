@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail};
 use super::kexec;
 use crate::config::{Config, RebootMethod};
 use crate::sys::cmd::Argv;
-use crate::sys::out;
 use crate::sys::tool::{Done, Tool, ToolError};
+use crate::sys::{Root, out};
 use crate::transaction::{self, Restart, System};
 
 /// Time for a program to hand the wish over; none of them waits for the reboot itself.
@@ -49,10 +49,39 @@ pub fn is_wanted(system: &System) -> Result<bool> {
 /// # Errors
 /// When a plugin objects, or when the wish could not be handed over; nothing will happen then.
 pub fn reboot(system: &System, method: RebootMethod) -> Result<()> {
-    if !system.root.is_live() {
+    let restart = match transaction::restart_asked_for(system) {
+        Restart::None => Restart::Reboot, // nobody said that less is enough
+        restart => restart,
+    };
+    hand_over(&system.root, &system.config, method, restart, || {
+        kexec::load(system)
+    })
+}
+
+/// Reboots the running system into another version of its image, as [`reboot`] does. It is always a full reboot: which kernel belongs to
+/// the version is the boot loader's to choose.
+///
+/// # Errors
+/// As [`reboot`].
+pub fn reboot_to_image(root: &Root, config: &Config) -> Result<()> {
+    let method = config.reboot_method.value;
+    hand_over(root, config, method, Restart::Reboot, || {
+        bail!("which kernel boots next is not known where images are updated")
+    })
+}
+
+/// Hands the wish for this restart over; `load` loads the kernel that boots next.
+fn hand_over(
+    root: &Root,
+    config: &Config,
+    method: RebootMethod,
+    restart: Restart,
+    load: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    if !root.is_live() {
         bail!(
             "only the running system can be rebooted, not the one at {}",
-            system.root.path().display()
+            root.path().display()
         );
     }
     let method = match method {
@@ -60,15 +89,11 @@ pub fn reboot(system: &System, method: RebootMethod) -> Result<()> {
         RebootMethod::Auto => RebootMethod::Systemd,
         method => method,
     };
-    let restart = match transaction::restart_asked_for(system) {
-        Restart::None => Restart::Reboot, // nobody said that less is enough
-        restart => restart,
-    };
-    transaction::before_reboot(system)?;
-    match way(method, restart, &system.config) {
+    transaction::before_reboot(root, config)?;
+    match way(method, restart, config) {
         Way::Call(words) => call(words),
         Way::Kexec => {
-            if let Err(e) = kexec::load(system) {
+            if let Err(e) = load() {
                 out::warn(format_args!(
                     "kexec is not possible, a full reboot takes its place: {e:#}"
                 ));
@@ -77,7 +102,7 @@ pub fn reboot(system: &System, method: RebootMethod) -> Result<()> {
             call(&[SYSTEMD, "kexec"])
         }
         Way::Kured => {
-            let file = system.root.join(KURED);
+            let file = root.join(KURED);
             // empty, so that it is there as a whole at once
             let made = File::options().create(true).append(true).open(&file);
             made.with_context(|| format!("making {} for kured", file.display()))?;

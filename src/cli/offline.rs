@@ -82,7 +82,7 @@ fn arm(session: &Session, wish: &Wish, at_once: bool) -> Result<ExitCode> {
             Job::Reboot
         };
         let not_now = "the update is armed, but the system is not restarted now";
-        transaction::before_reboot(&system).context(not_now)?;
+        transaction::before_reboot(&system.root, &system.config).context(not_now)?;
         systemd::queue(&job).context(not_now)?;
     }
     Ok(ExitCode::SUCCESS)

@@ -12,11 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::System;
+use crate::config::Config;
 use crate::snapshot::SnapshotId;
 use crate::sys::cmd::Argv;
-use crate::sys::out;
 use crate::sys::root::NULL;
 use crate::sys::tool::Tool;
+use crate::sys::{Root, out};
 
 /// Where they lie, the place that hides the other one first.
 const PLACES: [&str; 2] = ["etc/tukit/plugins", "usr/lib/tukit/plugins"];
@@ -98,17 +99,21 @@ impl Plugins {
     /// Looks for the plugins of `system`. With `keep_going`, one that fails is told and no more.
     #[must_use]
     pub(super) fn find(system: &System, keep_going: bool) -> Plugins {
+        Plugins::of(&system.root, &system.config, keep_going)
+    }
+
+    fn of(root: &Root, config: &Config, keep_going: bool) -> Plugins {
         let mut plugins = Plugins {
             programs: Vec::new(),
-            limit: system.config.plugin_timeout.value,
+            limit: config.plugin_timeout.value,
             keep_going,
         };
-        if !system.root.is_live() {
+        if !root.is_live() {
             return plugins;
         }
         let mut seen = BTreeSet::new();
         for place in PLACES {
-            for path in entries(&system.root.join(place)) {
+            for path in entries(&root.join(place)) {
                 plugins.add(path, &mut seen);
             }
         }
@@ -211,8 +216,8 @@ impl Plugins {
 ///
 /// # Errors
 /// The first one that failed; the system is not to be rebooted then.
-pub fn before_reboot(system: &System) -> Result<(), PluginError> {
-    Plugins::find(system, false).call("reboot-pre", [])
+pub fn before_reboot(root: &Root, config: &Config) -> Result<(), PluginError> {
+    Plugins::of(root, config, false).call("reboot-pre", [])
 }
 
 /// The arguments of most stages: where the snapshot is mounted, and its number.
