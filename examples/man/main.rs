@@ -129,7 +129,12 @@ const DESCRIPTION: &[&str] = &[
     "Commands that change the system can be chained: those that work in the new snapshot are one transaction, packages first whatever the \
      order in which they were typed; cleanup comes before it, apply and reboot after it and only when it succeeded. When it changed nothing, \
      reboot only does something for an update that waits already. Without a command, what UPDATE_METHOD in the configuration says is done.",
-    "The root must be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
+    "With UPDATE_METHOD=sysupdate updates are versions of images, as sysupdate(8) installs them; the root needs no snapshots then. A call without \
+     a command, or auto, installs the newest version of each collection; cleanup removes what is too much, and marks snapshots where there are any; \
+     rollback makes the version that runs (IMAGE_VERSION in os-release) the current one, rollback last the one before it, rollback VERSION that \
+     one; reboot reboots only where what boots next is newer than what runs, or what runs was gone back from. Commands that name packages \
+     or work in a snapshot stay what they are, and cleanup and reboot beside them are about snapshots.",
+    "The root must otherwise be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
      the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \
      the new system runs, and is told at the end. /var/cache and /var/log are live. The directories that packages own there are made at \
      the next boot, see create-dirs-from-rpmdb(8).",

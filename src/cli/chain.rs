@@ -12,7 +12,7 @@ use super::args::Command;
 use super::cleanup::{self, Cleanup};
 use super::session::{Ended, Frame, Session, Worked};
 use super::step::Step;
-use super::{apply, migration, pkg, reboot, recover, register};
+use super::{apply, images, migration, pkg, reboot, recover, register};
 use crate::activate;
 use crate::config::UpdateMethod;
 use crate::offline;
@@ -89,8 +89,11 @@ impl Chain {
             Command::GrubCfg => self.boot_files.grub_cfg = true,
             Command::Bootloader => self.boot_files.bootloader = true,
             Command::Cleanup => {
-                self.cleanup.snapshots = true;
-                self.cleanup.overlays = true;
+                self.cleanup = Cleanup {
+                    snapshots: true,
+                    overlays: true,
+                    images: true,
+                };
             }
             Command::CleanupSnapshots => self.cleanup.snapshots = true,
             Command::CleanupOverlays => self.cleanup.overlays = true,
@@ -135,6 +138,22 @@ impl Chain {
         !(cleans || self.changes() || self.apply || self.reboot)
     }
 
+    /// What is asked for where updates are versions of images; nothing when it is about snapshots there as well.
+    fn of_images(&self, is_automatic: bool) -> Result<Option<images::Wish>> {
+        let is_of_snapshots = self.changes() || self.apply;
+        if is_of_snapshots && is_automatic {
+            bail!(
+                "auto updates images here (UPDATE_METHOD=sysupdate); of all commands only cleanup and reboot go with it"
+            );
+        }
+        let is_asked = is_automatic || self.cleanup.images || self.reboot;
+        Ok((is_asked && !is_of_snapshots).then_some(images::Wish {
+            cleanup: self.cleanup,
+            update: is_automatic,
+            reboot: self.reboot,
+        }))
+    }
+
     /// Whether something is done in a new snapshot.
     fn changes(&self) -> bool {
         !self.steps.is_empty() || !self.boot_files.is_empty()
@@ -145,14 +164,20 @@ impl Chain {
     /// # Errors
     /// What failed.
     pub(super) fn go(mut self, session: &Session) -> Result<ExitCode> {
-        let system = session.system_to_change()?;
-        transaction::not_inside_another()?;
+        let configured = session.configured()?;
         let is_automatic = self.configured || self.is_empty();
+        if configured.updates_images()
+            && let Some(wish) = self.of_images(is_automatic)?
+        {
+            return images::go(session, configured, wish);
+        }
+        let system = session.to_change(configured)?;
+        transaction::not_inside_another()?;
         if !self.may_go(&system, is_automatic) {
             return Ok(ExitCode::SUCCESS);
         }
         if is_automatic {
-            self.steps.push(configured(session, &system)?);
+            self.steps.push(packages(session, &system)?);
             self.steps.sort_by_key(Step::rank);
         }
         let lock = system.lock()?;
@@ -267,7 +292,7 @@ impl Chain {
 }
 
 /// What is done when no command is given.
-fn configured(session: &Session, system: &System) -> Result<Step> {
+fn packages(session: &Session, system: &System) -> Result<Step> {
     Ok(Step::Packages(pkg::upgrade(
         session,
         configured_action(system)?,
@@ -287,7 +312,7 @@ pub(super) fn configured_action(system: &System) -> Result<Action> {
         UpdateMethod::Up => Action::Update,
         UpdateMethod::Patch => Action::Patch,
         UpdateMethod::Sysupdate => bail!(
-            "UPDATE_METHOD=sysupdate ({}) is not there yet; write dup, up or patch",
+            "UPDATE_METHOD=sysupdate ({}) updates images, and this is about packages: name the command, dup, up or patch",
             method.origin
         ),
     })

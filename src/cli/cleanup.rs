@@ -14,6 +14,8 @@ pub(super) struct Cleanup {
     pub(super) snapshots: bool,
     /// Overlays of /etc that no snapshot uses.
     pub(super) overlays: bool,
+    /// Versions of images that are too many, where UPDATE_METHOD=sysupdate.
+    pub(super) images: bool,
 }
 
 /// Marks snapshots for snapper's clean-up, and names overlays. What is not understood is told and is no failure:

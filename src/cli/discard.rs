@@ -11,7 +11,7 @@ use crate::sys::out;
 
 /// Drops the pending update, or the kept snapshot `id`.
 pub(super) fn discard(session: &Session, id: Option<SnapshotId>) -> Result<ExitCode> {
-    session.manage("discard", |system, lock| {
+    session.manage(session.configured()?, "discard", |system, lock| {
         Ok(match manage::discard(system, lock, id)? {
             Discarded::Nothing => {
                 out::say("No update is pending.");

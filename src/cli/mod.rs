@@ -10,6 +10,7 @@ mod cleanup;
 pub mod create_dirs;
 mod discard;
 mod error;
+mod images;
 mod list;
 mod migration;
 mod offline;

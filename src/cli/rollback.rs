@@ -4,12 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 
+use super::images;
 use super::session::Session;
 use crate::manage::{self, RolledBack, Target};
 use crate::sys::out;
 
 /// Makes the running system, or the snapshot that `target` names, the next one.
 pub(super) fn rollback(session: &Session, target: Option<&str>) -> Result<ExitCode> {
+    let configured = session.configured()?;
+    if configured.updates_images() {
+        return images::rollback(session, &configured, target);
+    }
     let target = match target {
         None => Target::Current,
         Some("last") => Target::Last,
@@ -19,7 +24,7 @@ pub(super) fn rollback(session: &Session, target: Option<&str>) -> Result<ExitCo
                 .map_err(|e| anyhow!("{e}; use `rollback N` or `rollback last`"))?,
         ),
     };
-    session.manage("rollback", |system, lock| {
+    session.manage(configured, "rollback", |system, lock| {
         let done = manage::rollback(system, lock, target)?;
         Ok(match done {
             RolledBack::AlreadyNext(id, Some(last)) => {

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::args::Options;
 use super::pkg;
-use crate::config::{self, Config, Overrides};
+use crate::config::{self, Config, Overrides, UpdateMethod};
 use crate::report::Outlook;
 use crate::sandbox::Shown;
 use crate::snapshot::{SnapshotId, Store};
@@ -66,6 +66,11 @@ impl Session {
 
     /// The system to look at.
     pub(super) fn system(&self) -> Result<System> {
+        self.configured()?.system()
+    }
+
+    /// The root that is worked on, and its configuration.
+    pub(super) fn configured(&self) -> Result<Configured> {
         if !Uid::effective().is_root() {
             bail!(
                 "only root can read and change snapshots; call this as root (sudo transactional-update …)"
@@ -91,28 +96,31 @@ impl Session {
             out::warn(warning);
         }
         tool::set_plugin_limit(config.plugin_timeout.value);
-        let store = Store::open(&root)?;
-        Ok(System {
-            root,
-            store,
-            config,
-            restart_file: named("TU_NEEDS_RESTARTING_FILE"),
-            state_file: named("TU_STATE_FILE"),
-        })
+        Ok(Configured { root, config })
     }
 
-    /// The system to change: with a log, and with signals that abort instead of killing us.
+    /// The system to change.
     pub(super) fn system_to_change(&self) -> Result<System> {
-        let system = self.system()?;
-        let path = named("TU_LOGFILE").unwrap_or_else(|| system.root.join(LOG));
+        self.to_change(self.configured()?)
+    }
+
+    /// The same, of what is known already.
+    pub(super) fn to_change(&self, configured: Configured) -> Result<System> {
+        let system = configured.system()?;
+        self.begin(&system.root)?;
+        Ok(system)
+    }
+
+    /// Begins to change something: with a log, and with signals that abort instead of killing us.
+    pub(super) fn begin(&self, root: &Root) -> Result<()> {
+        let path = named("TU_LOGFILE").unwrap_or_else(|| root.join(LOG));
         if !self.extra.no_log
             && let Err(e) = log::start(&path)
         {
             out::warn(format_args!("cannot write the log {}: {e}", path.display()));
         }
         tracing::info!("called as: {}", self.command);
-        signal::install().context("listening to signals")?;
-        Ok(system)
+        signal::install().context("listening to signals")
     }
 
     /// What a new transaction builds upon: the command line, else the configuration.
@@ -235,10 +243,11 @@ impl Session {
     /// boots next when it changed that.
     pub(super) fn manage(
         &self,
+        configured: Configured,
         result: &str,
         work: impl FnOnce(&System, &WriteLock) -> Result<Option<SnapshotId>>,
     ) -> Result<ExitCode> {
-        let system = self.system_to_change()?;
+        let system = self.to_change(configured)?;
         transaction::not_inside_another()?;
         let lock = system.lock()?;
         if let Some(next) = work(&system, &lock)? {
@@ -308,6 +317,38 @@ impl Session {
             };
         }
         open.abort_because(cause)
+    }
+}
+
+/// A root, of which it is not yet asked whether it has snapshots.
+#[derive(Debug, Clone)]
+pub(super) struct Configured {
+    pub(super) root: Root,
+    pub(super) config: Config,
+}
+
+impl Configured {
+    /// Whether updates are versions of images here.
+    pub(super) fn updates_images(&self) -> bool {
+        self.config.update_method.value == UpdateMethod::Sysupdate
+    }
+
+    /// The system with its snapshots, of which one runs.
+    pub(super) fn snapshots(&self) -> Result<System> {
+        let system = self.clone().system()?;
+        system.store.inventory()?;
+        Ok(system)
+    }
+
+    /// The system with its snapshots.
+    pub(super) fn system(self) -> Result<System> {
+        Ok(System {
+            store: Store::open(&self.root)?,
+            root: self.root,
+            config: self.config,
+            restart_file: named("TU_NEEDS_RESTARTING_FILE"),
+            state_file: named("TU_STATE_FILE"),
+        })
     }
 }
 

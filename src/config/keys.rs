@@ -148,7 +148,7 @@ words! {
         "dup" Dup "Upgrade the distribution, as for rolling releases.",
         "up" Up "Update the packages within the release.",
         "patch" Patch "Install the patches that are needed.",
-        "sysupdate" Sysupdate "Update whole partitions instead of packages.",
+        "sysupdate" Sysupdate "Install versions of images, partitions or directories, as sysupdate does; cleanup, rollback and reboot are about them then.",
     }
 }
 

@@ -10,7 +10,7 @@ use crate::snapshot::{Inventory, Metadata, Store, key};
 use crate::sys::Root;
 
 /// The answer of `status`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Status {
     /// Version of this form.
     pub schema: u32,
@@ -50,6 +50,15 @@ pub struct Pending {
 }
 
 impl Status {
+    /// The status of a system that has no snapshots.
+    #[must_use]
+    pub fn without_snapshots() -> Status {
+        Status {
+            schema: SCHEMA,
+            ..Status::default()
+        }
+    }
+
     /// The status of the system whose snapshots are `inventory`.
     #[must_use]
     pub fn new(inventory: &Inventory) -> Status {
@@ -239,7 +248,8 @@ impl fmt::Display for Status {
                 writeln!(f, "Made from: {}", lineage.join(" <- "))?;
             }
         }
-        if self.reboot_needed {
+        // not reboot_needed, which may be for something else than snapshots
+        if self.next != self.booted.or(self.current) {
             writeln!(
                 f,
                 "Reboot to switch to it; `rollback` keeps {} instead.",

@@ -200,6 +200,12 @@ impl Machine {
         Ran::new(script, boot.env("FX_WORDS", words).output().unwrap())
     }
 
+    /// The same, where the root is what this link below a directory of the machine shows to, as `images/current`.
+    pub(crate) fn power_on_image(&self, link: &str, script: &str) -> Ran {
+        let mut boot = self.booting(script);
+        Ran::new(script, boot.env("FX_IMAGE", link).output().unwrap())
+    }
+
     /// The same with what default.target is, which a trigger leads to system-update.target: the script does not run there.
     pub(crate) fn power_on_default(&self, words: &str, script: &str) -> Ran {
         let mut boot = self.booting(script);

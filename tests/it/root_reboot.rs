@@ -4,7 +4,7 @@
 use crate::fx::{Machine, Ran};
 
 /// `fake NAME ARGUMENTS…` makes a program that notes how it is called, and knows these calls only.
-const FAKE: &str = r#"
+pub(crate) const FAKE: &str = r#"
 fake() {
   local name=$1; shift
   { printf '#!/bin/bash\necho "%s $*" >> /run/calls\ncase "$*" in\n' "$name"

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 
 use crate::sys::{out, signal};
-use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::definition::{self, Collection, Component, Definitions};
 
 use super::super::error;
 use super::{NO_DEFINITIONS, Session};
@@ -30,6 +30,21 @@ fn is_enabled(session: &Session, component: &str) -> Result<bool> {
     Ok(component.is_enabled)
 }
 
+/// A session for what has no component, if anything has none, and one for each component that is enabled.
+pub(super) fn sessions(session: &Session) -> Result<Vec<Session>> {
+    let own = Definitions::load(&session.root, &Collection::Default, &session.specifiers)?;
+    let own = (!own.transfers.is_empty()).then(|| session.clone());
+    let enabled = components(session)?.into_iter().filter(|c| c.is_enabled);
+    let of_each = enabled.map(|c| session.with(Collection::Component(c.name)));
+    Ok(own.into_iter().chain(of_each).collect())
+}
+
+fn components(session: &Session) -> Result<Vec<Component>> {
+    let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
+    warnings.iter().for_each(out::warn);
+    Ok(components)
+}
+
 fn all(
     session: &Session,
     take: impl Fn(&Session, &Definitions) -> Result<ExitCode>,
@@ -52,16 +67,14 @@ fn all(
         take(session, &found)
     });
     tell("what has no component", default)?;
-    let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
-    warnings.iter().for_each(out::warn);
-    for component in &components {
+    for component in components(session)? {
         let name = format!("component '{}'", component.name);
         if !component.is_enabled {
             out::say(format_args!("Skipping {name}: it is disabled."));
             continue;
         }
         out::say(format_args!("Updating {name}."));
-        let session = session.with(Collection::Component(component.name.clone()));
+        let session = session.with(Collection::Component(component.name));
         let found = session.enabled();
         tell(&name, found.and_then(|found| take(&session, &found)))?;
     }

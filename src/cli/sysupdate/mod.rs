@@ -11,6 +11,7 @@ mod json;
 mod list;
 mod progress;
 mod rollback;
+pub(super) mod system;
 mod table;
 mod update;
 mod vacuum;
