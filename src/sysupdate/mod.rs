@@ -61,4 +61,7 @@ mod gpg;
 #[path = "../../tests/support/http.rs"]
 mod http;
 #[cfg(test)]
+#[path = "../../tests/support/sfdisk.rs"]
+mod sfdisk;
+#[cfg(test)]
 pub(crate) mod testing;

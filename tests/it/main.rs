@@ -80,6 +80,8 @@ mod root_tukit_options;
 mod root_tukit_plugins;
 mod rpmdb;
 mod rpmdb_query;
+#[path = "../support/sfdisk.rs"]
+mod sfdisk;
 mod soak;
 mod sysupdate;
 mod sysupdate_faults;

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,9 +9,9 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use crate::compat::{Comparison, Program, Tree};
-use crate::fx::command;
 use crate::http::{Answer, Server};
 use crate::peer::Peer;
+use crate::sfdisk;
 use crate::sysupdate_update::wait_until;
 
 /// A disk with these labels on slots of a root, and versions 1 to 3 to be had.
@@ -35,18 +33,7 @@ fn slots(labels: &[&str]) -> Tree {
             "size=1MiB, type=4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709, uuid=BBBBBBBB-0000-0000-0000-{number:012}, name=\"{label}\"\n"
         );
     }
-    let mut sfdisk = command("sfdisk");
-    let sfdisk = sfdisk
-        .args(["--quiet", "--no-tell-kernel"])
-        .arg(tree.path("disk.img"));
-    let mut child = sfdisk.stdin(Stdio::piped()).spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(script.as_bytes())
-        .unwrap();
-    assert!(child.wait().unwrap().success());
+    sfdisk::make(tree.path("disk.img"), &script);
     tree
 }
 

@@ -1,11 +1,11 @@
 //! The program `sysupdate` with a system in the image of a file system, or of a disk.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use crate::fx::require_root;
+use crate::sfdisk;
 use crate::sysupdate::PROGRAM;
 
 const ROOT: &str = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
@@ -16,23 +16,13 @@ const LENGTH: u64 = 16 << 20;
 struct Image(tempfile::TempDir);
 
 #[allow(clippy::disallowed_methods)] // tests start programs as a person does
-fn run(program: &str, words: &[&str], input: &str) -> Output {
-    let mut child = Command::new(program)
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
-    drop(stdin);
-    child.wait_with_output().unwrap()
+fn run(program: &str, words: &[&str]) -> Output {
+    Command::new(program).args(words).output().unwrap()
 }
 
 #[track_caller]
-fn ok(program: &str, words: &[&str], input: &str) -> String {
-    let done = run(program, words, input);
+fn ok(program: &str, words: &[&str]) -> String {
+    let done = run(program, words);
     assert!(done.status.success(), "{program} {words:?}: {done:?}");
     String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap()
 }
@@ -57,7 +47,7 @@ impl Image {
         let file = image.path("image");
         fs::File::create(&file).unwrap().set_len(LENGTH).unwrap();
         let words = ["-q", "-d", tree.to_str().unwrap(), file.to_str().unwrap()];
-        ok("mkfs.ext4", &words, "");
+        ok("mkfs.ext4", &words);
         image
     }
 
@@ -75,8 +65,7 @@ impl Image {
             "label: gpt\nsize=1MiB, name=\"_empty\"\nsize=1MiB, name=\"_empty\"\n\
              size=16MiB, type={ROOT}, name=\"root_5\"\nsize=1MiB, type={ROOT}, name=\"_empty\"\n"
         );
-        let words = ["--quiet", "--no-tell-kernel", disk.to_str().unwrap()];
-        ok("sfdisk", &words, &script);
+        sfdisk::make(&disk, &script);
         let file = fs::File::options().write(true).open(&disk).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &root, 3 << 20).unwrap();
         self
@@ -84,7 +73,7 @@ impl Image {
 
     fn sysupdate(&self, words: &[&str]) -> Output {
         let image = format!("--image={}", self.path("image").display());
-        run(PROGRAM, &[&[image.as_str()], words].concat(), "")
+        run(PROGRAM, &[&[image.as_str()], words].concat())
     }
 
     #[track_caller]
@@ -99,13 +88,13 @@ impl Image {
     fn is_released(&self) {
         let path = self.path("image");
         for _ in 0..200 {
-            if ok("losetup", &["--associated", path.to_str().unwrap()], "").is_empty() {
+            if ok("losetup", &["--associated", path.to_str().unwrap()]).is_empty() {
                 return;
             }
             // the kernel lets go of it when the namespace is gone
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        panic!("{}", ok("losetup", &["--list"], ""));
+        panic!("{}", ok("losetup", &["--list"]));
     }
 }
 
@@ -113,7 +102,7 @@ impl Image {
 fn text(file: &Path, path: &str) -> String {
     let request = format!("cat {path}");
     let words = ["-R", &request, file.to_str().unwrap()];
-    let done = run("debugfs", &words, "");
+    let done = run("debugfs", &words);
     String::from_utf8(done.stdout).unwrap()
 }
 
@@ -143,7 +132,7 @@ fn a_system_in_an_image_is_updated_and_the_image_is_let_go() {
         "TU_FAILPOINTS=sysupdate-acquired=kill {PROGRAM} --image={} update 1",
         image.path("image").display()
     );
-    assert_eq!(run("sh", &["-c", &kill], "").status.code(), Some(137));
+    assert_eq!(run("sh", &["-c", &kill]).status.code(), Some(137));
     image.is_released();
     image.ok(&["update", "1"]);
     assert_eq!(text(&image.path("image"), "/images/os_1.raw"), "1");
@@ -161,7 +150,7 @@ fn the_root_of_a_disk_is_found_and_auto_is_that_disk() {
         "{told}"
     );
     image.is_released();
-    let dump = ok("sfdisk", &["--dump", disk.to_str().unwrap()], "");
+    let dump = sfdisk::dump(&disk);
     let labels: Vec<&str> = dump
         .lines()
         .filter_map(|l| l.split("name=").nth(1))
@@ -186,9 +175,8 @@ fn an_image_that_cannot_be_used_is_named_with_the_reason() {
     };
     fs::write(&file, vec![0; 1 << 20]).unwrap();
     told("image cannot be mounted: `mount");
-    let words = ["--quiet", "--no-tell-kernel", file.to_str().unwrap()];
     fs::File::create(&file).unwrap().set_len(8 << 20).unwrap();
-    ok("sfdisk", &words, "label: gpt\nsize=1MiB, name=\"x\"\n");
+    sfdisk::make(&file, "label: gpt\nsize=1MiB, name=\"x\"\n");
     told("has no partition for the root of this machine");
     fs::remove_file(&file).unwrap();
     told("No such file or directory");

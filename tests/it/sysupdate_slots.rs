@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use crate::fx::failpoints;
+use crate::sfdisk;
 use crate::sysupdate::PROGRAM;
 
 pub(crate) const ROOT: &str = "4F68BCE3-E8CD-4DB1-96E7-FBCAF984B709";
@@ -45,7 +45,7 @@ impl Slots {
                 "size=1MiB, type={kind}, uuid=AAAAAAAA-0000-0000-0000-{number:012}, name=\"{label}\", attrs=\"GUID:60\"\n"
             );
         }
-        system.sfdisk(&["--quiet", "--no-tell-kernel"], &script);
+        sfdisk::make(system.path("disk.img"), &script);
         system
     }
 
@@ -59,27 +59,10 @@ impl Slots {
         fs::write(path, text).unwrap();
     }
 
-    #[allow(clippy::disallowed_methods)] // tests start programs as a person does
-    pub(crate) fn sfdisk(&self, words: &[&str], input: &str) -> String {
-        let mut child = Command::new("sfdisk")
-            .args(words)
-            .arg(self.path("disk.img"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(input.as_bytes()).unwrap();
-        drop(stdin);
-        let done = child.wait_with_output().unwrap();
-        assert!(done.status.success(), "{words:?}");
-        String::from_utf8(done.stdout).unwrap()
-    }
-
     /// What sfdisk says of the slots: type, label and all else.
     pub(crate) fn dump(&self) -> String {
         let path = self.path("disk.img").display().to_string();
-        self.sfdisk(&["--dump"], "").replace(&path, "disk")
+        sfdisk::dump(self.path("disk.img")).replace(&path, "disk")
     }
 
     #[allow(clippy::disallowed_methods)] // tests start programs as a person does
@@ -278,7 +261,7 @@ fn the_slots_of_a_disabled_transfer_are_emptied_but_for_the_version_that_runs() 
 fn a_disk_that_cannot_be_used_is_named_with_the_reason() {
     let system = two();
     let one = format!("label: gpt\nsize=1MiB, type={ROOT}, name=\"root_1\"\n");
-    system.sfdisk(&["--quiet", "--no-tell-kernel"], &one);
+    sfdisk::make(system.path("disk.img"), &one);
     system.fails(
         &["vacuum"],
         "Partition table has less than two partition slots of the right type 4f68bce3-e8cd-4db1-96e7-fbcaf984b709 (root-x86-64) and matching the expected pattern 'root_@v', refusing.",

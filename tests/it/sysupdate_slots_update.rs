@@ -5,11 +5,12 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
 use crate::fx::failpoints;
+use crate::sfdisk;
 use crate::sysupdate::PROGRAM;
 use crate::sysupdate_slots::{ROOT, Slots, VERITY};
 
@@ -388,29 +389,8 @@ fn a_device_with_large_sectors_is_written_as_an_image_is() {
         .set_len(12 << 20)
         .unwrap();
     let device = Loop::new(&at("disk"));
-    let sfdisk = |words: &[&str], input: &str| {
-        let mut command = Command::new("sfdisk");
-        let command = command.args(words).arg(&device.0);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        let done = child.wait_with_output().unwrap();
-        assert!(done.status.success());
-        String::from_utf8(done.stdout).unwrap()
-    };
     let slot = format!("size=256, type={ROOT}, name=\"_empty\"\n");
-    sfdisk(
-        &["--quiet", "--no-reread", "--no-tell-kernel"],
-        &format!("label: gpt\n{slot}{slot}"),
-    );
+    sfdisk::make(&device.0, &format!("label: gpt\n{slot}{slot}"));
     for dir in ["d", "src"] {
         fs::create_dir(at(dir)).unwrap();
     }
@@ -434,7 +414,7 @@ fn a_device_with_large_sectors_is_written_as_an_image_is() {
         told.contains(&format!("Installed '{}p1'.", device.0)),
         "{told}"
     );
-    let dump = sfdisk(&["--dump"], "");
+    let dump = sfdisk::dump(&device.0);
     assert!(
         dump.contains("name=\"root_1\", attrs=\"GUID:60\""),
         "{dump}"

@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::Cursor;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::sys::Root;
+use crate::sysupdate::sfdisk;
 
 const ROOT: &str = "4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
 const VERITY: &str = "2c7357ed-ebd2-46d9-aec1-23d437ec2bf5";
@@ -32,7 +32,7 @@ impl Image {
         let image = Image(tempfile::tempdir().unwrap());
         let file = fs::File::create(image.path()).unwrap();
         file.set_len(12 << 20).unwrap();
-        image.sfdisk(&["--quiet", "--no-tell-kernel"], &script(more));
+        sfdisk::make(image.path(), &script(more));
         image
     }
 
@@ -61,29 +61,8 @@ impl Image {
         self.0.path().join("disk.img")
     }
 
-    #[allow(clippy::disallowed_methods)] // tests start programs as a person does
-    fn sfdisk(&self, words: &[&str], input: &str) -> String {
-        let mut child = Command::new("sfdisk")
-            .args(words)
-            .arg(self.path())
-            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child
-            .stdin
-            .take()
-            .unwrap()
-            .write_all(input.as_bytes())
-            .unwrap();
-        let done = child.wait_with_output().unwrap();
-        assert!(done.status.success(), "{words:?}");
-        String::from_utf8(done.stdout).unwrap()
-    }
-
     fn dump(&self) -> String {
-        self.sfdisk(&["--dump"], "")
+        sfdisk::dump(self.path())
     }
 
     fn disk(&self) -> Disk {
@@ -365,7 +344,7 @@ impl Image {
             let file = fs::File::create(image.path()).unwrap();
             file.set_len(200 << 10).unwrap();
             let script = format!("label: gpt\nstart=40, size=50, type={ROOT}, name=\"_empty\"\n");
-            image.sfdisk(&["--quiet", "--no-tell-kernel"], &script);
+            sfdisk::make(image.path(), &script);
             image.bytes()
         };
         BYTES.get_or_init(make).clone()

@@ -9,6 +9,7 @@ use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
 use sha2::{Digest, Sha256};
 
 use crate::fx::command;
+use crate::sfdisk;
 
 /// Directories of a system, below one of this host. Those of `etc` and `var/lib` are shown one by one, all others whole.
 pub(crate) struct Tree(tempfile::TempDir);
@@ -136,13 +137,10 @@ impl Tree {
 fn disk(path: &Path) -> Vec<String> {
     /// Nothing but the table is nearer to both ends.
     const ENDS: usize = 1 << 20;
-    let mut dump = command("sfdisk");
-    let out = dump.arg("-d").arg(path).output().unwrap();
-    assert!(out.status.success(), "{}", path.display());
     let content = fs::read(path).unwrap();
     let sum = Sha256::digest(&content[ENDS..content.len() - ENDS]);
     let sum: String = sum[..4].iter().map(|b| format!("{b:02x}")).collect();
-    let text = String::from_utf8_lossy(&out.stdout).into_owned();
+    let text = sfdisk::dump(path);
     let lines = text.lines().filter_map(|line| line.split_once(".img"));
     let parts = lines.filter(|(_, rest)| rest.contains("start="));
     let mut found: Vec<String> = parts.map(|(_, rest)| format!("p {rest}")).collect();
