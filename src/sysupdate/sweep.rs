@@ -48,11 +48,18 @@ pub struct Sweep<'s> {
 }
 
 impl Sweep<'_> {
-    /// Removes these instances in their order.
+    /// Removes these instances in their order, and none when there is a slot among them that cannot be emptied.
     ///
     /// # Errors
     /// The first that cannot be removed.
     pub fn instances(&self, resources: &[Resource<'_>], removals: &[Removal]) -> Result<()> {
+        for removal in removals {
+            let resource = &resources[removal.resource];
+            if let Spot::Partition { number, .. } = resource.target[removal.instance].spot {
+                let disk = self.ground.disk(resource.transfer, false)?;
+                disk.changeable(number)?;
+            }
+        }
         for removal in removals {
             let resource = &resources[removal.resource];
             self.instance(resource, &resource.target[removal.instance], removal.why)?;

@@ -172,18 +172,19 @@ fn both_programs_at_once_leave_a_table_that_is_whole() {
     compared.ends();
 }
 
-/// The same from a server, which takes its time while `is_slow` says so.
-fn served(labels: &[&str], is_slow: &Arc<AtomicBool>) -> (Tree, Server) {
+/// The same from a server, which takes its time while `is_slow` says so. Of version 3 it promises something else than it has.
+fn served(labels: &[&str], versions: u8, is_slow: &Arc<AtomicBool>) -> (Tree, Server) {
     let tree = slots(labels);
     let mut files: BTreeMap<String, Arc<Vec<u8>>> = BTreeMap::new();
     let mut sums = String::new();
-    for version in 1..=2_u8 {
+    for version in 1..=versions {
         let name = format!("root_{version}_aaaaaaaa-1111-2222-3333-00000000000{version}.raw");
         let content: Vec<u8> = (0..600_000_u32)
             .map(|i| (i / 251) as u8 ^ version)
             .collect();
         let digest = Sha256::digest(&content);
         let digest: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+        let digest = if version == 3 { "0".repeat(64) } else { digest };
         sums += &format!("{digest}  {name}\n");
         files.insert(format!("/{name}"), Arc::new(content));
     }
@@ -212,7 +213,7 @@ fn served(labels: &[&str], is_slow: &Arc<AtomicBool>) -> (Tree, Server) {
 fn what_the_peer_was_killed_in_is_finished_in_its_slot() {
     let mut compared = Comparison::new("partitions, peer killed");
     let is_slow = Arc::new(AtomicBool::new(false));
-    let (tree, server) = served(&["_empty", "_empty", "other"], &is_slow);
+    let (tree, server) = served(&["_empty", "_empty", "other"], 2, &is_slow);
     let update = [(Program::Theirs, "update 1")];
     compared.run(&tree, &update).pop().unwrap().succeeds();
     let done = tree.copy();
@@ -243,5 +244,71 @@ fn what_the_peer_was_killed_in_is_finished_in_its_slot() {
     let update = [(Program::Ours, "update")];
     compared.run(&tree, &update).pop().unwrap().succeeds();
     assert_eq!(tree.listing(), whole);
+    compared.ends();
+}
+
+#[test]
+fn a_payload_that_is_not_right_takes_no_version_out_of_its_slot() {
+    let mut compared = Comparison::new("partitions, bad payload");
+    let (tree, _server) = served(&["_empty", "_empty", "other"], 3, &Arc::default());
+    let update = |version: &str| {
+        let call = format!("update {version}");
+        let calls = [(Program::Ours, call.as_str())];
+        compared.run(&tree, &calls).pop().unwrap().succeeds();
+    };
+    update("1");
+    update("2");
+    compared.changes("wrong digest", &tree, &["update 3; list"]);
+    // from a directory, with nothing to check it by but its size
+    let tree = slots(&["root_1", "root_2", "other"]);
+    let large = "srv/root_3_aaaaaaaa-1111-2222-3333-000000000003.raw";
+    tree.write(large, vec![3; (1 << 20) + 1]);
+    compared.changes("too large", &tree, &["update 3; list"]);
+    compared.ends();
+}
+
+#[test]
+fn transfers_of_one_type_get_a_slot_each() {
+    let mut compared = Comparison::new("partitions, one type");
+    let tree = slots(&["_empty", "_empty", "_empty", "_empty"]);
+    let more = "[Source]\nType=regular-file\nPath=/srv\nMatchPattern=more_@v.raw\n\
+         [Target]\nType=partition\nPath=/disk.img\nMatchPattern=more_@v\nMatchPartitionType=root-x86-64\n";
+    tree.write("etc/sysupdate.d/b.transfer", more);
+    tree.write("srv/more_1.raw", [7; 3000]);
+    compared.changes("empty", &tree, &["update 1; list"]);
+    compared.ends();
+}
+
+#[test]
+fn the_slots_of_a_disabled_transfer_are_emptied() {
+    let mut compared = Comparison::new("partitions, disabled");
+    let tree = slots(&["root_1", "root_2", "other"]);
+    let path = "etc/sysupdate.d/a.transfer";
+    let text = fs::read_to_string(tree.path(path)).unwrap();
+    tree.write(path, format!("[Transfer]\nFeatures=off\n{text}"));
+    tree.write("etc/sysupdate.d/off.feature", "[Feature]\nEnabled=no\n");
+    // of those that are not, nothing is to be removed
+    let other = "[Source]\nType=regular-file\nPath=/srv\nMatchPattern=more_@v.raw\n\
+         [Target]\nType=regular-file\nPath=/srv\nMatchPattern=copy_@v\n";
+    tree.write("etc/sysupdate.d/b.transfer", other);
+    compared.changes("off", &tree, &["vacuum"]);
+    compared.ends();
+}
+
+#[test]
+fn a_disk_that_was_cut_off_is_refused() {
+    let mut compared = Comparison::new("partitions, shorter");
+    let tree = slots(&["root_1", "_empty", "other"]);
+    let image = fs::File::options().write(true).open(tree.path("disk.img"));
+    let image = image.unwrap();
+    for (state, length) in [
+        ("a sector", (12 << 20) - 512),
+        ("its end", 8 << 20),
+        ("a slot", 3 << 20),
+    ] {
+        image.set_len(length).unwrap();
+        compared.reads(state, &tree, &["list"]);
+        compared.changes(state, &tree, &["update 2"]);
+    }
     compared.ends();
 }

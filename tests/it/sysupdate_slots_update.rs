@@ -15,7 +15,7 @@ use crate::sysupdate::PROGRAM;
 use crate::sysupdate_slots::{ROOT, Slots, VERITY};
 
 /// Bytes of one version of a root or of its hashes: no two have the same.
-fn content(name: &str, version: &str, length: usize) -> Vec<u8> {
+pub(crate) fn content(name: &str, version: &str, length: usize) -> Vec<u8> {
     let seed = name.bytes().chain(version.bytes());
     let seed = seed.fold(7_u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
     (0..length as u64)
@@ -25,7 +25,7 @@ fn content(name: &str, version: &str, length: usize) -> Vec<u8> {
 
 impl Slots {
     /// The same, from addresses: what is offered stands in a manifest.
-    fn served(slots: &[(&str, &str)]) -> Slots {
+    pub(crate) fn served(slots: &[(&str, &str)]) -> Slots {
         let system = Slots::new(slots, "Verify=no");
         for file in ["10-root", "20-verity", "90-entry"] {
             let path = format!("etc/sysupdate.d/{file}.transfer");
@@ -41,7 +41,7 @@ impl Slots {
     }
 
     /// Puts a version to where it is fetched from: a root that is compressed, hashes that are not, and an entry.
-    fn offer(&self, version: &str) {
+    pub(crate) fn offer(&self, version: &str) {
         let root = zstd::bulk::compress(&content("root", version, 700_000), 1).unwrap();
         let verity = content("verity", version, 300_000);
         for (name, bytes) in [
@@ -55,7 +55,7 @@ impl Slots {
     }
 
     /// Writes the manifest of what is there; of names in `wrong`, with a digest that is not theirs.
-    fn publish(&self, wrong: &[&str]) {
+    pub(crate) fn publish(&self, wrong: &[&str]) {
         let mut text = String::new();
         for entry in fs::read_dir(self.path("src")).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
@@ -76,7 +76,7 @@ impl Slots {
     }
 
     /// Number, type, label and attributes of the slots, as sfdisk tells them.
-    fn slots(&self) -> Vec<String> {
+    pub(crate) fn slots(&self) -> Vec<String> {
         let dump = self.dump();
         let lines = dump.lines().filter(|line| line.starts_with("disk"));
         lines
@@ -96,7 +96,7 @@ impl Slots {
     }
 
     /// Whether a version is in its slots with all its bytes, and has its entry.
-    fn is_whole(&self, version: &str) -> bool {
+    pub(crate) fn is_whole(&self, version: &str) -> bool {
         let disk = fs::read(self.path("disk.img")).unwrap();
         let has = |name: &str, length: usize| {
             let label = format!(" {name}_{version} ");
@@ -115,7 +115,7 @@ impl Slots {
 
     /// Exactly these versions are there, and nothing unfinished.
     #[track_caller]
-    fn has_only(&self, versions: &[&str]) {
+    pub(crate) fn has_only(&self, versions: &[&str]) {
         for version in versions {
             assert!(
                 self.is_whole(version),
@@ -142,7 +142,7 @@ impl Slots {
 }
 
 /// Two slots of each kind; the versions are installed one after the other.
-fn served(versions: &[&str]) -> Slots {
+pub(crate) fn served(versions: &[&str]) -> Slots {
     let empty = "_empty";
     let system = Slots::served(&[
         (empty, ROOT),
@@ -354,7 +354,7 @@ fn a_version_that_one_transfer_protects_keeps_all_of_its_slots() {
 }
 
 /// A loop device with sectors of 4096 bytes, which goes with the value.
-struct Loop(String);
+pub(crate) struct Loop(pub(crate) String);
 
 impl Loop {
     #[allow(clippy::disallowed_methods)] // tests start programs as a person does

@@ -175,6 +175,18 @@ impl Disk {
         }
     }
 
+    /// A partition can be changed: nobody uses it, and there is room for both copies of the table.
+    ///
+    /// # Errors
+    /// As [`Disk::unused`] and [`Disk::change`].
+    pub fn changeable(&self, number: u32) -> Result<(), NoDisk> {
+        self.unused(number)?;
+        let writes = self.table()?.writes();
+        writes
+            .map(drop)
+            .map_err(|e| NoDisk::NotWritten(self.path.clone(), e))
+    }
+
     /// Which one it is.
     #[must_use]
     pub fn id(&self) -> DiskId {

@@ -176,6 +176,9 @@ impl Table {
             (true, None) => {
                 Some("the first copy of its GPT disk label is damaged; the one at the end is used")
             }
+            (false, None) if self.header.backup_lba >= self.sectors() => {
+                Some("it ends before the second copy of its GPT disk label")
+            }
             (false, None) => Some("the copy of its GPT disk label at the end is damaged"),
             _ => None,
         }
@@ -183,6 +186,17 @@ impl Table {
 
     fn is_backup(&self) -> bool {
         self.header.primary_lba != PRIMARY
+    }
+
+    fn sectors(&self) -> u64 {
+        self.length / self.sector
+    }
+
+    /// The bytes between the two copies, where partitions may be.
+    #[must_use]
+    pub fn usable(&self) -> std::ops::Range<u64> {
+        let (first, last) = (self.header.first_usable_lba, self.header.last_usable_lba);
+        first * self.sector..(last + 1) * self.sector
     }
 
     /// All partitions.
@@ -245,7 +259,7 @@ impl Table {
     /// What is to be written: all of the first part, and when that is on disk all of the second.
     ///
     /// # Errors
-    /// When the other copy would be where something else is.
+    /// When the other copy would be where something else is, or behind the end of the disk.
     pub fn writes(&self) -> io::Result<[Writes; 2]> {
         let written = |header: GPTHeader| {
             let mut header = header;
@@ -264,6 +278,11 @@ impl Table {
     /// The header of the other copy, with what the one that was read says.
     fn other(&self) -> io::Result<GPTHeader> {
         let mine = &self.header;
+        if mine.backup_lba >= self.sectors() {
+            return Err(io::Error::other(
+                "the disk ends before the second copy of its GPT disk label; make it as long as it was",
+            ));
+        }
         let array = u64::from(mine.number_of_partition_entries) * u64::from(ENTRY);
         let array = array.div_ceil(self.sector);
         let usual = match self.is_backup() {
@@ -301,15 +320,29 @@ fn read_copy<R: Read + Seek>(
     let header = GPTHeader::read_from(disk)?;
     let sectors = length / sector;
     let array = u64::from(header.number_of_partition_entries) * u64::from(ENTRY);
-    let end = header.partition_entry_lba.checked_mul(sector);
-    let end = end.and_then(|start| start.checked_add(array));
+    let end = header
+        .partition_entry_lba
+        .checked_add(array.div_ceil(sector));
+    // both copies are outside of what partitions may have: whatever is written there is no byte of theirs
+    let is_outside = end.is_some_and(|end| match at {
+        PRIMARY => {
+            header.partition_entry_lba > at
+                && end <= header.first_usable_lba
+                && header.backup_lba > header.last_usable_lba
+        }
+        _ => {
+            header.partition_entry_lba > header.last_usable_lba
+                && end <= at
+                && header.backup_lba == PRIMARY
+        }
+    });
     let is_sane = header.primary_lba == at
         && header.size_of_partition_entry == ENTRY
         && (1..=ENTRIES).contains(&header.number_of_partition_entries)
-        && header.backup_lba < sectors
+        && header.first_usable_lba > PRIMARY
         && header.first_usable_lba <= header.last_usable_lba
         && header.last_usable_lba < sectors
-        && end.is_some_and(|end| end <= length);
+        && is_outside;
     if !is_sane {
         return Err(gptman::Error::InvalidPartitionBoundaries);
     }

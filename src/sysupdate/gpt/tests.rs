@@ -193,9 +193,45 @@ fn what_is_no_table_or_a_damaged_one_is_told_apart() {
     // a disk that has become shorter
     let told = parse(&bytes[..bytes.len() / 2]).unwrap_err().to_string();
     assert!(told.contains("boundaries"), "{told}");
+    // one of which only the end is gone can be read, and not be written
+    let table = parse(&bytes[..bytes.len() - 512]).unwrap();
+    let told = table.warning().unwrap();
+    assert!(told.starts_with("it ends before"), "{told}");
+    let told = table.writes().unwrap_err().to_string();
+    assert!(told.contains("make it as long as it was"), "{told}");
     // one that has become longer has its second copy where it was
     let longer = [&bytes[..], &[0; 4096]].concat();
     assert_eq!(parse(&longer).unwrap().warning(), None);
+}
+
+#[test]
+fn a_copy_that_says_that_it_is_among_the_partitions_does_not_count() {
+    let bytes = Image::new("").bytes();
+    let end = bytes.len() - 512;
+    let told = |header: usize, field: usize, lba: u64| {
+        let mut bytes = bytes.clone();
+        // there is one, and its sum is right
+        bytes.copy_within(1024..1024 + 128 * 128, 2048 * 512);
+        bytes[header + field..][..8].copy_from_slice(&lba.to_le_bytes());
+        bytes[header + 16..header + 20].fill(0);
+        let sum = crc32(&bytes[header..header + 92]);
+        bytes[header + 16..header + 20].copy_from_slice(&sum.to_le_bytes());
+        if header == end {
+            bytes[512] ^= 1;
+        }
+        match parse(&bytes) {
+            Ok(table) => table.warning().unwrap_or("").to_owned(),
+            Err(e) => e.to_string(),
+        }
+    };
+    // where the entries are, and where the other copy is
+    for field in [72, 32] {
+        let first = told(512, field, 2048);
+        assert!(first.starts_with("the first copy of"), "{first}");
+        let second = told(end, field, 2048);
+        assert!(second.contains("of the one at the end invalid"), "{second}");
+    }
+    assert_eq!(told(512, 72, 2), "");
 }
 
 #[test]

@@ -116,7 +116,7 @@ pub fn check(
         problems.extend(failed.iter().map(ToString::to_string));
         BTreeMap::new()
     });
-    problems.extend(in_use(site, enabled, plan, &slots));
+    problems.extend(unchangeable(site, enabled, plan, &slots));
     for item in &plan.items {
         problems.extend(link(site, &enabled[item.resource]));
     }
@@ -217,8 +217,8 @@ fn choose_kept(
     }
 }
 
-/// Slots that would be emptied or written, and that somebody uses.
-fn in_use(
+/// Slots that would be emptied or written, and cannot be: somebody uses them, or their table has no room.
+fn unchangeable(
     site: &Site<'_>,
     enabled: &[Resource<'_>],
     plan: &Plan,
@@ -237,7 +237,7 @@ fn in_use(
     let problems = all.into_iter().filter_map(|(resource, number)| {
         let transfer = enabled[resource].transfer;
         let disk = site.ground().disk(transfer, false);
-        let why = disk.and_then(|disk| disk.unused(number)).err()?;
+        let why = disk.and_then(|disk| disk.changeable(number)).err()?;
         Some(format!("{}: {why}", transfer.id))
     });
     problems.collect()

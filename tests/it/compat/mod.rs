@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 use crate::fx::{Ran, command, fixture, require_root};
 use crate::peer::Peer;
 use crate::sysupdate::PROGRAM;
+use crate::sysupdate_update::wait_until;
 
 pub(crate) use tree::Tree;
 
@@ -437,6 +438,14 @@ impl Comparison {
                 Program::Ours => OURS,
                 Program::Theirs => "$theirs",
             };
+            // some go round in circles: `LIMIT=SECONDS` ends a call, with the exit status 124
+            let limit = call
+                .strip_prefix("LIMIT=")
+                .and_then(|rest| rest.split_once(' '));
+            let (limited, call) = match limit {
+                Some((seconds, call)) => (format!("timeout -k 2 {seconds} "), call),
+                None => (String::new(), *call),
+            };
             let words = call.split(' ').filter(|word| !word.is_empty());
             let is_variable = |word: &&str| {
                 word.split_once('=').is_some_and(|(name, _)| {
@@ -448,7 +457,7 @@ impl Comparison {
                 words.iter().map(|word| format!(" '{word}'")).collect()
             };
             let (variables, words) = (quoted(variables), quoted(words));
-            script += &format!("call env SYSTEMD_EMOJI=1{variables} {program}{words}\n");
+            script += &format!("call env SYSTEMD_EMOJI=1{variables} {limited}{program}{words}\n");
         }
         script += "exit 0\n";
         let mut binds: Vec<(PathBuf, PathBuf)> = tree.binds();
@@ -480,7 +489,17 @@ impl Started {
 
     /// Ends all its processes, as SIGKILL does, and waits until that is done.
     pub(crate) fn kill(mut self) {
+        let pid = self.child.id();
+        let below = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        // the first process of their namespace has ended when all others have
+        let first = Path::new("/proc").join(below.trim()).join("stat");
+        let is_running = || {
+            let stat = std::fs::read_to_string(&first).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+        };
+        wait_until(|| !is_running());
     }
 }
