@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{Session, Sysupdate, collections, rollback, told_by_systemd, vacuum};
 use crate::sys::{Root, out, signal};
 use crate::sysupdate::definition::Collection;
+use crate::sysupdate::held::Held;
 use crate::sysupdate::instance::{Resource, State};
 use crate::sysupdate::{Instance, Survey, UpdateSet, Version};
 
@@ -113,7 +114,7 @@ impl Images {
         let last = whole().find(|set| set.version < booted && !held.has(&set.version));
         let is_unfinished = held.becoming.is_some();
         Ok(Outlook {
-            is_reboot_wanted: current.version > booted || held.has(&booted),
+            is_reboot_wanted: differs(&current.version, &booted, &held),
             current: current.version.clone(),
             last: last.map(|set| set.version.clone()),
             is_unfinished,
@@ -219,16 +220,22 @@ fn collected(session: &Session, booted: Option<&Version>) -> Result<Option<Colle
         Collection::Component(name) => Some(name.clone()),
         _ => None,
     };
-    let differs = |booted| current.is_some_and(|v| v > booted) || held.has(booted);
+    let both = current.zip(booted);
     let sets = survey.sets.all().iter().filter(|set| set.is_installed);
     Ok(Some(Collected {
-        reboot_needed: component.is_none() && booted.is_some_and(differs),
+        reboot_needed: component.is_none()
+            && both.is_some_and(|(current, booted)| differs(current, booted, &held)),
         current: current.map(Version::to_string),
         held: held.versions.iter().map(Version::to_string).collect(),
         versions: sets.map(|set| installed(&survey, set)).collect(),
         empty_slots: empty(&survey),
         component,
     }))
+}
+
+/// Whether a reboot makes a difference. What runs may be newer than all that is installed: a reboot would not change that.
+fn differs(current: &Version, booted: &Version, held: &Held) -> bool {
+    current > booted || held.has(booted)
 }
 
 fn installed(survey: &Survey<'_>, set: &UpdateSet) -> Installed {
