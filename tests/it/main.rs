@@ -88,6 +88,7 @@ mod sysupdate_faults;
 mod sysupdate_image;
 mod sysupdate_limits;
 mod sysupdate_slots;
+mod sysupdate_slots_faults;
 mod sysupdate_slots_update;
 mod sysupdate_update;
 mod sysupdate_verbs;

@@ -353,7 +353,7 @@ fn a_version_that_one_transfer_protects_keeps_all_of_its_slots() {
     assert_eq!((system.slots(), system.entries()), before);
 }
 
-/// A loop device with sectors of 4096 bytes, which goes with the value.
+/// A loop device, which goes with the value.
 pub(crate) struct Loop(pub(crate) String);
 
 impl Loop {
@@ -367,8 +367,10 @@ impl Loop {
             .to_owned()
     }
 
-    fn new(file: &str) -> Loop {
-        Loop(Loop::run(&["--find", "--show", "--sector-size=4096", file]))
+    /// With sectors of so many bytes.
+    pub(crate) fn new(sector: u32, file: &str) -> Loop {
+        let sector = format!("--sector-size={sector}");
+        Loop(Loop::run(&["--find", "--show", &sector, file]))
     }
 }
 
@@ -388,7 +390,7 @@ fn a_device_with_large_sectors_is_written_as_an_image_is() {
         .unwrap()
         .set_len(12 << 20)
         .unwrap();
-    let device = Loop::new(&at("disk"));
+    let device = Loop::new(4096, &at("disk"));
     let slot = format!("size=256, type={ROOT}, name=\"_empty\"\n");
     sfdisk::make(&device.0, &format!("label: gpt\n{slot}{slot}"));
     for dir in ["d", "src"] {
