@@ -132,7 +132,7 @@ const DESCRIPTION: &[&str] = &[
     "With UPDATE_METHOD=sysupdate updates are versions of images, as sysupdate(8) installs them; the root needs no snapshots then. A call without \
      a command, or auto, installs the newest version of each collection; cleanup removes what is too much, and marks snapshots where there are any; \
      rollback makes the version that runs (IMAGE_VERSION in os-release) the current one, rollback last the one before it, rollback VERSION that \
-     one; reboot reboots only where what boots next is newer than what runs, or what runs was gone back from. Commands that name packages \
+     one; reboot reboots only where what boots next is newer than what runs, what runs was gone back from, or a snapshot waits. Commands that name packages \
      or work in a snapshot stay what they are, and cleanup and reboot beside them are about snapshots.",
     "The root must otherwise be a snapshot below /.snapshots as snapper makes them (the layout of openSUSE). /etc and the RPM database are part of \
      the snapshot. /var, /srv, /opt, /home and everything else that is mounted are not: what a package writes there is hidden when \

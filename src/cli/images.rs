@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cleanup::{self, Cleanup};
 use super::session::{Configured, Session};
-use super::sysupdate::system::{Images, Outlook};
+use super::sysupdate::system::Images;
 use crate::activate;
 use crate::snapshot::LayoutError;
 use crate::sys::out;
@@ -97,26 +97,33 @@ pub(super) fn is_without_snapshots(error: &anyhow::Error) -> bool {
     layout.is_some_and(|e| !matches!(e, LayoutError::Failed(_)))
 }
 
-/// Reboots, or asks whoever decides when, where that makes a difference.
+/// Reboots, or asks whoever decides when, where that makes a difference: for a version, or for a snapshot that waits.
 fn reboot(configured: &Configured, images: &Images) -> Result<()> {
-    let Outlook {
-        booted,
-        current,
-        is_reboot_wanted,
-        ..
-    } = images
-        .outlook()
-        .context("whether a reboot makes a difference is not known, and there is none")?;
-    if !is_reboot_wanted {
-        out::say(format_args!(
-            "No reboot: version '{booted}' runs, and '{current}' is the newest that is installed as a whole."
-        ));
-        return Ok(());
+    let waiting = match configured.snapshots() {
+        Ok(system) => activate::is_wanted(&system)?.then_some(system),
+        Err(e) if is_without_snapshots(&e) => None,
+        Err(e) => return Err(e),
+    };
+    match (images.outlook(), waiting) {
+        (Ok(now), _) if now.is_reboot_wanted => {
+            out::say(format_args!(
+                "Version '{}' runs, and '{}' boots next.",
+                now.booted, now.current
+            ));
+            activate::reboot_to_image(&configured.root, &configured.config)
+        }
+        (_, Some(system)) => activate::reboot(&system, configured.config.reboot_method.value),
+        (Ok(now), None) => {
+            out::say(format_args!(
+                "No reboot: version '{}' runs, and '{}' is the newest that is installed as a whole.",
+                now.booted, now.current
+            ));
+            Ok(())
+        }
+        (Err(e), None) => {
+            Err(e.context("whether a reboot makes a difference is not known, and there is none"))
+        }
     }
-    out::say(format_args!(
-        "Version '{booted}' runs, and '{current}' boots next."
-    ));
-    activate::reboot_to_image(&configured.root, &configured.config)
 }
 
 /// The version that runs; nothing when it boots next already.

@@ -259,6 +259,14 @@ fn commands_that_are_about_packages_or_a_snapshot_stay_what_they_are() {
     tu(&machine, "run touch /usr/made auto")
         .succeeds()
         .says("Snapshot 2 is the next system");
+    machine.prepare("echo REBOOT_METHOD=kured >> /etc/transactional-update.conf");
+    boot(
+        &machine,
+        "transactional-update run touch /usr/more && transactional-update reboot && ls /run/reboot-required",
+    )
+    .succeeds()
+    .says("Snapshot 3 is the next system")
+    .says("kured was told that a reboot is needed.\n/run/reboot-required\n");
     tu(&machine, "auto run true")
         .exits(1)
         .says("auto updates images here (UPDATE_METHOD=sysupdate); of all commands only cleanup and reboot go with it");
