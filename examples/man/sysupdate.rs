@@ -139,6 +139,14 @@ const COMMANDS: &[(&str, &str)] = &[
          as a whole, incomplete ones first, then the oldest. What any transfer protects, what runs, what a link shows to and the newest version stay.",
     ),
     (
+        "cleanup",
+        "Removes what was installed and what no transfer that takes part owns any more: after a transfer file was removed, or its path or its \
+         pattern changed. What was ever installed is found by the install database, which systemd-sysupdate(8) has as well; what --definitions= \
+         installed has one of its own for each directory. What any transfer protects, what runs and what a link shows to stay, and no symbolic \
+         link is followed. Also when no transfer file is left, then all of the collection goes. With -A all collections are cleaned up, \
+         disabled components too.",
+    ),
+    (
         "features [FEATURE]",
         "The optional features, or what one of them is.",
     ),
@@ -194,7 +202,7 @@ const JSON: &[(&str, &str)] = &[
     ("available", "Of check-new: a version, or null."),
     (
         "version, remove, acquire, install",
-        "Of update, acquire, vacuum and rollback with --dry-run: what would be done. Each of remove has version, transfer, path; of acquire transfer, source, \
+        "Of update, acquire, vacuum, cleanup and rollback with --dry-run: what would be done. Each of remove has version, transfer (null: of none), path; of acquire transfer, source, \
          target, bytes; of install transfer, target. With -A there is one for each collection, with component (null: of none).",
     ),
     (
@@ -257,7 +265,11 @@ const FILES: &[(&str, &str)] = &[
     (
         "/var/lib/transactional-update/sysupdate",
         "What was received of payloads and is gone on with, for a week (--spool= names another place, in which nobody else may write), and which \
-         version is being installed, and which ones were gone back from.",
+         version is being installed, and which ones were gone back from; the install databases of --definitions=.",
+    ),
+    (
+        "/var/lib/systemd/sysupdate/installdb, /var/lib/systemd/sysupdate/installdb.COMPONENT",
+        "The install databases: where cleanup looks. systemd-sysupdate(8) has the same.",
     ),
     ("/run/sysupdate.lock", "Is locked while something changes."),
 ];

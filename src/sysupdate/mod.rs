@@ -10,6 +10,7 @@
 pub mod archive;
 mod boot_partition;
 pub mod cancel;
+pub mod cleanup;
 pub mod decompress;
 pub mod definition;
 pub mod directory;
@@ -17,6 +18,7 @@ pub mod fetch;
 pub mod gpt;
 pub mod held;
 pub mod image;
+pub mod installdb;
 pub mod instance;
 pub mod manifest;
 mod note;

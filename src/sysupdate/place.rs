@@ -266,7 +266,19 @@ impl Ground<'_> {
     /// # Errors
     /// When the link is there and cannot be read.
     pub fn linked(&self, resource: &Resource<'_>) -> Result<Option<usize>, Unknown> {
-        let Some(link) = self.link(resource.transfer)? else {
+        let Some(to) = self.shown_to(resource.transfer)? else {
+            return Ok(None);
+        };
+        let mut all = resource.target.iter();
+        Ok(all.position(|instance| Path::new(&instance.shown) == to))
+    }
+
+    /// What the link of a transfer shows to, whatever that is: a path, with that of the root.
+    ///
+    /// # Errors
+    /// When the link is there and cannot be read.
+    pub fn shown_to(&self, transfer: &Transfer) -> Result<Option<PathBuf>, Unknown> {
+        let Some(link) = self.link(transfer)? else {
             return Ok(None);
         };
         let text = match beneath::read_link(&link.dir, &link.path) {
@@ -276,12 +288,10 @@ impl Ground<'_> {
             }
             other => other.map_err(|e| Unknown::Unreadable(link.shown.clone(), e))?,
         };
-        let to = match text.is_absolute() {
+        Ok(Some(match text.is_absolute() {
             true => self.root.join(&text),
             false => root::inside(&link.shown.parent().unwrap_or(Path::new("")).join(&text)),
-        };
-        let mut all = resource.target.iter();
-        Ok(all.position(|instance| Path::new(&instance.shown) == to))
+        }))
     }
 }
 

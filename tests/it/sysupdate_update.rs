@@ -617,8 +617,8 @@ fn an_update_that_is_killed_at_any_step_is_finished_by_the_next_one() {
         *count += 1;
         points.push((name.to_owned(), *count));
     }
-    // those of slots are passed where there are some, those of going back by tests of that
-    let elsewhere = ["sysupdate-slot-", "sysupdate-back-"];
+    // those of slots are passed where there are some, those of going back and of cleaning up by tests of that
+    let elsewhere = ["sysupdate-slot-", "sysupdate-back-", "sysupdate-cleanup-"];
     let is_here = |n: &&String| {
         n.starts_with("sysupdate-") && !elsewhere.iter().any(|other| n.starts_with(other))
     };

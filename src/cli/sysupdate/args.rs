@@ -51,7 +51,7 @@ pub struct Sysupdate {
     /// Switch the features that are suggested here
     #[arg(short = 's', long)]
     pub feature_suggested: bool,
-    /// Switch all components; update or acquire what has no component, and then each component that is enabled
+    /// Switch all components; update or acquire what has no component, and then each component that is enabled; clean up all of them
     #[arg(short = 'A', long, overrides_with = "component")]
     pub component_all: bool,
     /// Switch the components that are suggested here
@@ -76,7 +76,10 @@ pub struct Sysupdate {
     /// another one than runs
     #[arg(long)]
     pub reboot: bool,
-    /// Show what update, acquire, vacuum or rollback would do, and change nothing
+    /// After update, also when there was nothing to update: do what cleanup does (default: no)
+    #[arg(long, value_name = "BOOL")]
+    pub cleanup: Option<String>,
+    /// Show what update, acquire, vacuum, cleanup or rollback would do, and change nothing
     #[arg(long)]
     pub dry_run: bool,
     /// Transfers at a time (default: 4)
@@ -111,6 +114,7 @@ const COMMANDS: &str = "Commands:
   rollback [VERSION]       Go back to the version before the current one, or to this one
   reboot                   Reboot, when pending says yes
   vacuum                   Remove what is too much, or of disabled transfers
+  cleanup                  Remove what was installed and no transfer owns any more
   features [FEATURE]       The optional features, or one of them
   enable-feature NAME…     Let features take part; also -a, -s
   disable-feature NAME…    Let features take no part
@@ -129,6 +133,7 @@ pub(super) enum Verb {
     Pending,
     Reboot,
     Vacuum,
+    Cleanup,
     Update(Option<String>),
     Acquire(Option<String>),
     Rollback(Option<String>),
@@ -219,6 +224,8 @@ pub(super) struct Asked {
     pub(super) is_verified: Option<bool>,
     /// Whether a reboot follows, where one makes a difference.
     pub(super) has_reboot: bool,
+    /// Whether an update is followed by a clean-up.
+    pub(super) has_cleanup: bool,
     pub(super) is_dry_run: bool,
     /// Transfers at a time, when that was said.
     pub(super) jobs: Option<usize>,
@@ -237,6 +244,7 @@ impl Asked {
             Verb::Update(_)
                 | Verb::Acquire(_)
                 | Verb::Vacuum
+                | Verb::Cleanup
                 | Verb::Rollback(_)
                 | Verb::Switch(..)
         );
@@ -266,6 +274,7 @@ impl Sysupdate {
         let instances_max = instances_max.transpose()?;
         let is_synced = switch("sync", self.sync.as_deref())?.unwrap_or(true);
         let is_verified = switch("verify", self.verify.as_deref())?;
+        let cleanup = switch("cleanup", self.cleanup.as_deref())?;
         let jobs = self.jobs.as_deref().map(|text| {
             let number = text.parse().ok().filter(|n| (1..=64).contains(n));
             number.ok_or_else(|| format!("Failed to parse --jobs= parameter: {text}"))
@@ -283,11 +292,11 @@ impl Sysupdate {
             .map_or(Ok(ProgressForm::Auto), str::parse)?;
         let can_be_dry = matches!(
             verb,
-            Verb::Update(_) | Verb::Acquire(_) | Verb::Vacuum | Verb::Rollback(_)
+            Verb::Update(_) | Verb::Acquire(_) | Verb::Vacuum | Verb::Cleanup | Verb::Rollback(_)
         );
         if self.dry_run && !can_be_dry {
             return Err(
-                "The --dry-run switch may only be used with update, acquire, vacuum and rollback."
+                "The --dry-run switch may only be used with update, acquire, vacuum, cleanup and rollback."
                     .into(),
             );
         }
@@ -296,6 +305,7 @@ impl Sysupdate {
             component: component.is_some() || self.component_all || self.component_suggested,
             root: self.root.is_some() || self.image.is_some(),
             reboot: self.reboot,
+            cleanup,
         };
         if self.root.is_some() && self.image.is_some() {
             return Err(
@@ -333,6 +343,7 @@ impl Sysupdate {
             is_synced,
             is_verified,
             has_reboot: self.reboot,
+            has_cleanup: cleanup.unwrap_or(false),
             is_dry_run: self.dry_run,
             jobs,
             keep,
@@ -359,10 +370,25 @@ struct Given {
     component: bool,
     root: bool,
     reboot: bool,
+    cleanup: Option<bool>,
 }
 
 /// What does not go together: a command with options, and a limit.
 fn clash(verb: &Verb, given: Given, instances_max: Option<u64>) -> Option<&'static str> {
+    match verb {
+        Verb::Cleanup if given.cleanup == Some(false) => {
+            Some("Invocation of 'cleanup' with --cleanup=no is contradictory, refusing.")
+        }
+        // the command says the same
+        Verb::Update(_) | Verb::Cleanup => None,
+        _ => given
+            .cleanup
+            .map(|_| "The --cleanup= switch may only be used with update."),
+    }
+    .or_else(|| clash_of_others(verb, given, instances_max))
+}
+
+fn clash_of_others(verb: &Verb, given: Given, instances_max: Option<u64>) -> Option<&'static str> {
     match verb {
         _ if given.reboot && given.root => {
             Some("The --reboot switch may not be combined with --root= or --image=.")
@@ -415,6 +441,7 @@ impl Sysupdate {
             "pending" => (Verb::Pending, 0),
             "reboot" => (Verb::Reboot, 0),
             "vacuum" => (Verb::Vacuum, 0),
+            "cleanup" => (Verb::Cleanup, 0),
             "update" => (Verb::Update(first()), 1),
             "acquire" => (Verb::Acquire(first()), 1),
             "rollback" => (Verb::Rollback(first()), 1),
@@ -431,14 +458,15 @@ impl Sysupdate {
         }
         let takes_features = matches!(verb, Verb::Switch(Thing::Feature, ..));
         let takes_components = matches!(verb, Verb::Switch(Thing::Component, ..));
-        let takes_all = takes_components || matches!(verb, Verb::Update(_) | Verb::Acquire(_));
+        let takes_all =
+            takes_components || matches!(verb, Verb::Update(_) | Verb::Acquire(_) | Verb::Cleanup);
         let is_of_features = self.feature_all || self.feature_suggested;
         if (is_of_features && !takes_features)
             || (self.component_suggested && !takes_components)
             || (self.component_all && !takes_all)
         {
             return Err("The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used \
-                        with commands that enable or disable such, and --component-all also with update and acquire."
+                        with commands that enable or disable such, and --component-all also with update, acquire and cleanup."
                 .into());
         }
         Ok(verb)

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::sys::out;
+use crate::sysupdate::cleanup::Unowned;
 use crate::sysupdate::sweep::{Gone, What};
 use crate::sysupdate::{Collection, Version};
 
@@ -55,6 +56,15 @@ impl<'s> DryRun<'s> {
             ("version", Json::text_or_null(version)),
             ("transfer", text(gone.transfer)),
             ("path", path(gone.path)),
+        ]));
+    }
+
+    pub(super) fn remove_unowned(&mut self, unowned: &Unowned) {
+        self.say(format_args!("Would remove '{}'.", unowned.shown.display()));
+        self.remove.push(Json::Object(vec![
+            ("version", Json::text_or_null(Some(&unowned.version))),
+            ("transfer", Json::Null),
+            ("path", path(&unowned.shown)),
         ]));
     }
 

@@ -3,6 +3,7 @@
 //! Standard output carries tables, JSON or a version, and nothing else.
 
 mod args;
+mod cleanup;
 mod collections;
 mod dry;
 mod enable;
@@ -123,6 +124,7 @@ impl Session {
             Verb::Pending => Ok(ExitCode::from(u8::from(!self.is_pending()?))),
             Verb::Reboot => self.reboot(),
             Verb::Vacuum => vacuum::go(self),
+            Verb::Cleanup => cleanup::go(self),
             Verb::Update(version) => update::go(self, version.as_deref(), false),
             Verb::Acquire(version) => update::go(self, version.as_deref(), true),
             Verb::Rollback(version) => rollback::go(self, version.as_deref()),

@@ -14,6 +14,7 @@ use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::Definitions;
 use crate::sysupdate::fetch::Policy;
 use crate::sysupdate::held::Held;
+use crate::sysupdate::installdb::Database;
 use crate::sysupdate::rollback;
 use crate::sysupdate::set::UpdateSet;
 use crate::sysupdate::source::Manifests;
@@ -28,7 +29,7 @@ use crate::sysupdate::{Resource, Survey, Version};
 use super::dry::DryRun;
 use super::progress::Shown;
 use super::rollback as back;
-use super::{LOCK_FILE, Session, collections, vacuum};
+use super::{LOCK_FILE, Session, cleanup, collections, vacuum};
 
 /// Transfers at a time, when nothing is said.
 const JOBS: usize = 4;
@@ -108,6 +109,7 @@ fn one(
             if !session.asked.is_dry_run {
                 run.use_again(version)?;
             }
+            run.clean_up()?;
             Ok(ExitCode::SUCCESS)
         }
         Choice::Installed(set) => {
@@ -123,6 +125,7 @@ fn one(
         )),
         Choice::Update(chosen) => {
             let code = run.update(chosen, until_pending)?;
+            run.clean_up()?;
             if let Some(booted) = booted.filter(|_| !session.asked.is_dry_run) {
                 reboot_after(&chosen, &booted)?;
             }
@@ -160,9 +163,26 @@ impl Run<'_> {
     fn nothing(&self, text: &str) -> Result<ExitCode> {
         out::say(text);
         if self.session.asked.is_dry_run {
-            DryRun::new(self.session, None).show()?;
+            self.show(DryRun::new(self.session, None))?;
         }
+        self.clean_up()?;
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Removes what no transfer owns any more, when that is asked for: only here, after the definitions were found and the rest is done.
+    fn clean_up(&self) -> Result<()> {
+        match self.session.asked.has_cleanup && !self.session.asked.is_dry_run {
+            true => cleanup::run(self.session, self.definitions),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends the plan of a dry run with what would be cleaned up.
+    fn show(&self, mut dry: DryRun<'_>) -> Result<()> {
+        if self.session.asked.has_cleanup {
+            cleanup::show(self.session, self.definitions, &mut dry)?;
+        }
+        dry.show()
     }
 
     /// Lets a version be used again that was gone back from, and is all there now.
@@ -378,6 +398,12 @@ impl Run<'_> {
                 .context("noting what is being installed")?;
         }
         failpoint::hit("sysupdate-noted")?;
+        // whatever was installed is found again
+        let database = Database::of(&session.root, &session.asked.collection);
+        for item in plan.items.iter().filter(|item| item.step != Step::Nothing) {
+            let transfer = self.survey.enabled[item.resource].transfer;
+            database.record(self.site.ground(), transfer)?;
+        }
         let done = Cell::new(0);
         update::install(&self.site, &self.survey.enabled, plan, &|path| {
             out::say(format_args!("Installed '{}'.", path.display()));
@@ -422,7 +448,7 @@ impl Run<'_> {
             let resource = &enabled[item.resource];
             dry.install(&resource.transfer.id, &self.path(resource, item));
         }
-        dry.show()
+        self.show(dry)
     }
 
     /// A path in the target of a transfer, for a person.

@@ -90,12 +90,12 @@ fn what_makes_no_sense_is_refused_with_the_text_that_scripts_look_for() {
         (
             "list -a",
             "The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used with commands \
-             that enable or disable such, and --component-all also with update and acquire.",
+             that enable or disable such, and --component-all also with update, acquire and cleanup.",
         ),
         (
             "update -S",
             "The --feature-all, --feature-suggested, --component-all and --component-suggested switches may only be used with commands \
-             that enable or disable such, and --component-all also with update and acquire.",
+             that enable or disable such, and --component-all also with update, acquire and cleanup.",
         ),
         (
             "-A --definitions=/d update",

@@ -1,0 +1,94 @@
+//! `cleanup`, and `update --cleanup=yes`: removes what was installed once and what no transfer owns any more.
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+use crate::sys::lock::WriteLock;
+use crate::sys::{out, signal};
+use crate::sysupdate::cleanup::{self, Plan};
+use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::installdb::{self, Database};
+
+use super::super::error;
+use super::dry::DryRun;
+use super::{LOCK_FILE, Session};
+
+/// The command. A collection of which no transfer is left is cleaned up as well: somebody asks for it.
+pub(super) fn go(session: &Session) -> Result<ExitCode> {
+    signal::install()?;
+    let _lock = match session.asked.is_dry_run {
+        true => None,
+        false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
+    };
+    if !session.asked.is_of_all {
+        return one(session);
+    }
+    let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
+    warnings.iter().for_each(out::warn);
+    let mut names: BTreeSet<String> = components.into_iter().map(|c| c.name).collect();
+    names.extend(installdb::components(&session.root)?);
+    let components = names.into_iter().map(Collection::Component);
+    let mut failed = Vec::new();
+    for collection in std::iter::once(Collection::Default).chain(components) {
+        let name = match &collection {
+            Collection::Component(name) => format!("component '{name}'"),
+            _ => "what has no component".to_owned(),
+        };
+        if let Err(e) = one(&session.with(collection)) {
+            // whoever asks to end means all of it
+            signal::check()?;
+            error::report_alone(&super::told_by_systemd(e));
+            failed.push(name);
+        }
+    }
+    match failed.is_empty() {
+        true => Ok(ExitCode::SUCCESS),
+        false => bail!("Not cleaned up: {}.", failed.join(", ")),
+    }
+}
+
+fn one(session: &Session) -> Result<ExitCode> {
+    let definitions = session.definitions()?;
+    if session.asked.is_dry_run {
+        let mut dry = DryRun::new(session, None);
+        show(session, &definitions, &mut dry)?;
+        dry.show()?;
+    } else {
+        run(session, &definitions)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Cleans up one collection.
+pub(super) fn run(session: &Session, definitions: &Definitions) -> Result<()> {
+    let database = Database::of(&session.root, &session.asked.collection);
+    let plan = plan(session, definitions, &database)?;
+    cleanup::execute(session.ground(), &plan, &database, &|unowned| {
+        out::say(format_args!(
+            "Successfully removed '{}' which is no longer owned by any transfer files.",
+            unowned.shown.display()
+        ));
+    })
+}
+
+/// Tells what would go.
+pub(super) fn show(
+    session: &Session,
+    definitions: &Definitions,
+    dry: &mut DryRun<'_>,
+) -> Result<()> {
+    let database = Database::of(&session.root, &session.asked.collection);
+    let plan = plan(session, definitions, &database)?;
+    for unowned in &plan.unowned {
+        dry.remove_unowned(unowned);
+    }
+    Ok(())
+}
+
+fn plan(session: &Session, definitions: &Definitions, database: &Database<'_>) -> Result<Plan> {
+    let survey = session.survey(definitions, true)?;
+    let booted = session.booted()?;
+    cleanup::plan(session.ground(), &survey, booted.as_ref(), database)
+}
