@@ -208,3 +208,39 @@ for name, content in {
         "bad-size": archive(("a", FILE, {"size": "8589934592"}), form=tarfile.PAX_FORMAT), "bad-record": archive(("a", FILE, {"x": "y"}), form=tarfile.PAX_FORMAT).replace(b"6 x=y\n", b"9 x=y\n"),
         "bad-kind": archive(("a", b"Z", None)), "bad-text": plain}.items():
     keep("sysupdate_archive", name, content)
+
+
+# disks: a table of four entries with 512 or 4096 bytes in a sector, of which 512 are kept; whole, and damaged in each field of a header
+def disk(sectors=10, entries=4, **fields):
+    first, last = 2 + (entries * 128 + 511) // 512, sectors - 2 - (entries * 128 + 511) // 512
+    root = bytes.fromhex("e3bc684fcde8b14d96e7fbcaf984b709")
+    array = b"".join(root + bytes([n + 1]) * 16 + struct.pack("<QQQ", first + n, first + n, 1 << 60) + name.encode("utf-16-le").ljust(72, b"\0")
+                     for n, name in enumerate(("_empty", "root_1", "M\u00e4rchen"))).ljust(entries * 128, b"\0")
+    def header(at, other, place, change):
+        values = {"signature": b"EFI PART", "revision": 0x10000, "size": 92, "at": at, "other": other, "first": first, "last": last, "place": place, "count": entries, "length": 128, **change}
+        v = values
+        return struct.pack("<8sIIIIQQQQ16sQIII", v["signature"], v["revision"], v["size"], 0, 0, v["at"], v["other"], v["first"], v["last"], bytes(range(16)), v["place"], v["count"], v["length"], 0).ljust(512, b"\0")
+    pad = lambda content: content + bytes(-len(content) % 512)
+    image = bytearray(512 * sectors)
+    image[510:512] = b"\x55\xaa"
+    image[512:1024], image[1024:1024 + len(pad(array))] = header(1, sectors - 1, 2, fields.get("primary", {})), pad(array)
+    image[(last + 1) * 512:] = pad(array) + header(sectors - 1, 1, last + 1, fields.get("backup", {}))
+    return bytes(image)
+
+
+FIX, LARGE, KNOWN = 4, 1, 2
+for name, how in {"small": FIX, "known": FIX | KNOWN, "large": FIX | LARGE, "large-known": FIX | LARGE | KNOWN}.items():
+    keep("sysupdate_disk", "good-" + name, bytes([how]) + disk())
+    keep("sysupdate_disk", "good-primary-" + name, bytes([how]) + disk(backup={"signature": b"EFI PARX"}))
+    keep("sysupdate_disk", "good-backup-" + name, bytes([how]) + disk(primary={"signature": b"EFI PARX"}))
+keep("sysupdate_disk", "good-longer", bytes([FIX]) + disk() + bytes(1024))
+keep("sysupdate_disk", "good-most", bytes([FIX]) + disk(12, 8))
+keep("sysupdate_disk", "bad-sums", bytes([0]) + disk())
+keep("sysupdate_disk", "bad-cut", bytes([FIX]) + disk()[:-1024])
+keep("sysupdate_disk", "bad-none", bytes([FIX]) + bytes(4096))
+keep("sysupdate_disk", "bad-empty", b"")
+bad = {"signature": b"EFI PARX"}
+for field, values in {"at": (0, 2), "other": (0, 2, 5, 1 << 63), "first": (0, 2, 1 << 40), "last": (0, 1 << 40, 9), "place": (0, 1, 5, (1 << 64) - 1), "count": (0, 5000, 0xffffffff), "length": (0, 64, 256), "size": (0, 91, 4096)}.items():
+    for value in values:
+        keep("sysupdate_disk", f"odd-primary-{field}-{value}", bytes([FIX]) + disk(primary={field: value}, backup=bad))
+        keep("sysupdate_disk", f"odd-backup-{field}-{value}", bytes([FIX]) + disk(primary=bad, backup={field: value}))

@@ -2,7 +2,7 @@
 //! corpus that is kept.
 
 use std::fs::{self, File, Metadata};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,12 @@ use std::path::{Path, PathBuf};
 use transactional_update::rpmdb::{Database, DirectoryEntry, Prefix, raw};
 use transactional_update::sysupdate::archive::Tree;
 use transactional_update::sysupdate::decompress::{self, Format, Size};
+use transactional_update::sysupdate::gpt::{Change, Partition, Table};
 use transactional_update::sysupdate::pattern::words;
 use transactional_update::sysupdate::pipeline::Sink;
-use transactional_update::sysupdate::{Manifest, Pattern, PatternList, Specifiers, Transfer};
+use transactional_update::sysupdate::{
+    Manifest, Pattern, PatternList, Specifiers, Transfer, Uuid, partition_type::PartitionType,
+};
 
 fn prefixes() -> Vec<Prefix> {
     let tops = ["/var", "/srv", "/opt"].map(|top| Prefix::new(Path::new(top)));
@@ -253,6 +256,98 @@ pub fn archive(bytes: &[u8]) -> bool {
         control();
     }
     done
+}
+
+/// Reads `bytes` as a disk and changes each of its partitions: of how many, and `None` when it has no table or that cannot be
+/// written. The first byte says how: sectors of 4096 bytes, of which 512 stand in `bytes`; whether their size is known; whether the sums
+/// of the table are made right before.
+///
+/// # Panics
+/// When what is done is not as promised.
+pub fn disk(bytes: &[u8]) -> Option<usize> {
+    let (how, blocks) = bytes.split_first()?;
+    let sector = if how & 1 == 0 { 512 } else { 4096 };
+    let mut disk = Vec::new();
+    for block in blocks.chunks(512) {
+        disk.extend_from_slice(block);
+        disk.resize(disk.len().next_multiple_of(sector), 0);
+    }
+    if how & 4 != 0 {
+        sums(&mut disk, sector);
+    }
+    let known = (how & 2 != 0).then_some(sector as u64);
+    let length = disk.len() as u64;
+    let read = |disk: &[u8]| Table::read(&mut Cursor::new(disk), length, known);
+    let mut table = read(&disk).ok()?;
+    let old: Vec<Partition> = table.partitions().collect();
+    let usable = table.usable();
+    assert!(usable.start >= 1024 && usable.end <= length, "{usable:?}");
+    let inside = |start: u64, end: u64| usable.start <= start && end <= usable.end;
+    for partition in &old {
+        let extent = partition.extent;
+        assert!(extent.is_none_or(|e| e.length > 0 && inside(e.start, e.start + e.length)));
+        let change = Change {
+            label: Some("root_1".to_owned()),
+            kind: PartitionType::parse("root-x86-64", "x86-64"),
+            uuid: Some(Uuid([7; 16])),
+            flags: Some(partition.flags ^ 1 << 60),
+        };
+        table
+            .change(partition.number, &change)
+            .expect("there is such a partition");
+    }
+    let new: Vec<Partition> = table.partitions().collect();
+    let writes = table.writes().ok()?;
+    let places =
+        |all: &[Partition]| -> Vec<_> { all.iter().map(|p| (p.number, p.extent)).collect() };
+    assert_eq!(places(&new), places(&old));
+    for (at, run) in writes.iter().flatten() {
+        let end = at + run.len() as u64;
+        assert!(*at >= 512 && end <= length, "{at} to {end} of {length}");
+        assert!(end <= usable.start || *at >= usable.end, "{at} to {end}");
+        let at = usize::try_from(*at).expect("it is in memory");
+        disk[at..at + run.len()].copy_from_slice(run);
+        let now = read(&disk).expect("one copy is always whole");
+        let now: Vec<Partition> = now.partitions().collect();
+        assert!(now == old || now == new, "{now:?}");
+    }
+    let table = read(&disk).expect("it was written");
+    assert!(table.partitions().eq(new.iter().cloned()) && table.warning().is_none());
+    if !new.is_empty() {
+        control();
+    }
+    Some(new.len())
+}
+
+/// Makes the sums of both copies of a partition table right, where they are on the disk.
+fn sums(disk: &mut [u8], sector: usize) {
+    let last = (disk.len() / sector).saturating_sub(1);
+    for header in [sector, last * sector] {
+        let Some(field) = disk.get(header..header + 92) else {
+            continue;
+        };
+        let number = |at: usize, length: usize| {
+            let bytes = field[at..at + length].iter().rev();
+            bytes.fold(0_usize, |sum, byte| sum << 8 | usize::from(*byte))
+        };
+        let start = number(72, 8).checked_mul(sector);
+        let end = start.and_then(|start| start.checked_add(number(80, 4).checked_mul(128)?));
+        let entries = start.zip(end).and_then(|(from, to)| disk.get(from..to));
+        let sum = entries.map_or(0, crc32);
+        disk[header + 88..header + 92].copy_from_slice(&sum.to_le_bytes());
+        disk[header + 16..header + 20].fill(0);
+        let sum = crc32(&disk[header..header + 92]);
+        disk[header + 16..header + 20].copy_from_slice(&sum.to_le_bytes());
+    }
+}
+
+/// The sum of a table (IEEE 802.3), bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| {
+            (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg())
+        })
+    })
 }
 
 /// A name in memory that nobody else has.

@@ -141,3 +141,18 @@ fn every_archive_of_the_corpus_is_unpacked_or_refused_and_stays_where_it_belongs
         }
     }
 }
+
+#[test]
+fn every_disk_of_the_corpus_is_changed_where_its_table_is_or_refused() {
+    let corpus = corpus("sysupdate_disk");
+    assert!(corpus.len() > 40, "{}", corpus.len());
+    for (path, bytes) in corpus {
+        let name = name_of(&path);
+        let partitions = checks::disk(&bytes);
+        match name.split('-').next() {
+            Some("good") => assert_eq!(partitions, Some(3), "{name}"),
+            Some("bad") => assert_eq!(partitions, None, "{name}"),
+            _ => {}
+        }
+    }
+}

@@ -1,7 +1,7 @@
 #!/bin/bash
 # fuzz.sh: fuzzes what is read of the RPM database, its headers and whole databases of ndb, and of A/B updates, their patterns, transfer files,
-# manifests, payloads of every format and archives, each of them FUZZ_SECONDS (default 600; together 70 min), from the corpus in fuzz/corpus.
-# Whatever the bytes are: no panic, no hang, no memory without bound, nothing is written beside the tree of an archive, and what is read is as
+# manifests, payloads of every format, archives and disks, each of them FUZZ_SECONDS (default 600; together 80 min), from the corpus in fuzz/corpus.
+# Whatever the bytes are: no panic, no hang, no memory without bound, nothing is written beside the tree of an archive or the table of a disk, and what is read is as
 # promised (fuzz/src/lib.rs). The controls run the same with a mistake that has to be found. Needs root, for devices and owners in archives.
 #   FUZZ_TARGETS="sysupdate_archive ..."   only these
 # Area: src/rpmdb src/sysupdate fuzz
@@ -12,7 +12,7 @@
 . "$(dirname "$0")/row.sh"
 need g++ g++
 CARGO=${CARGO:-cargo} VERSION=0.13.2
-read -ra TARGETS <<< "${FUZZ_TARGETS:-rpmdb_header rpmdb_ndb sysupdate_pattern sysupdate_transfer sysupdate_manifest sysupdate_payload sysupdate_archive}"
+read -ra TARGETS <<< "${FUZZ_TARGETS:-rpmdb_header rpmdb_ndb sysupdate_pattern sysupdate_transfer sysupdate_manifest sysupdate_payload sysupdate_archive sysupdate_disk}"
 SECONDS_EACH=${FUZZ_SECONDS:-600}
 [ "$(id -u)" = 0 ] || die "must be root"
 FUZZ_TARGET=${FUZZ_TARGET:-$PROJECT/target/fuzz}

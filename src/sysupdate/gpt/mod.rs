@@ -129,34 +129,34 @@ impl Table {
     ) -> Result<Table, Bad> {
         let known = sector.map(|sector| [sector]);
         let sectors = known.as_ref().map_or(&SECTORS[..], |known| &known[..]);
+        let count = |sector: u64| length / sector;
+        let mut places: Vec<(usize, u64, u64)> =
+            sectors.iter().map(|sector| (0, *sector, PRIMARY)).collect();
+        // the last sector, and where the first copy says, whose entries may be half written: of a disk that has become longer
+        let last = sectors.iter().map(|s| (1, *s, count(*s).saturating_sub(1)));
+        places.extend(last);
+        for &sector in sectors {
+            places.extend(other_place(disk, sector).map(|at| (1, sector, at)));
+        }
+        places.retain(|(_, sector, at)| (PRIMARY..count(*sector)).contains(at));
         let mut why = [None, None];
-        for (copy, why) in why.iter_mut().enumerate() {
-            for &sector in sectors {
-                let at = match copy {
-                    0 => Some(PRIMARY),
-                    // the last sector, which is where a table says that it is, too
-                    _ => (length / sector).checked_sub(1),
-                };
-                let Some(at) = at.filter(|at| *at >= PRIMARY) else {
-                    continue;
-                };
-                match read_copy(disk, at, sector, length) {
-                    Ok((header, entries)) => {
-                        let other = read_copy(disk, header.backup_lba, sector, length).ok();
-                        return Ok(Table {
-                            sector,
-                            length,
-                            header,
-                            other: other.map(|(header, _)| header),
-                            entries,
-                        });
-                    }
-                    Err(gptman::Error::InvalidSignature) => {}
-                    // it is too short for one
-                    Err(gptman::Error::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {}
-                    Err(gptman::Error::Io(e)) => return Err(Bad::Reading(e)),
-                    Err(e) => *why = Some(e.to_string()),
+        for (copy, sector, at) in places {
+            match read_copy(disk, at, sector, length) {
+                Ok((header, entries)) => {
+                    let other = read_copy(disk, header.backup_lba, sector, length).ok();
+                    return Ok(Table {
+                        sector,
+                        length,
+                        header,
+                        other: other.map(|(header, _)| header),
+                        entries,
+                    });
                 }
+                Err(gptman::Error::InvalidSignature) => {}
+                // it is too short for one
+                Err(gptman::Error::Io(e)) if e.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(gptman::Error::Io(e)) => return Err(Bad::Reading(e)),
+                Err(e) => why[copy] = Some(e.to_string()),
             }
         }
         let none = || "there is nothing".to_owned();
@@ -306,6 +306,13 @@ impl Table {
             ..mine.clone()
         })
     }
+}
+
+/// Where the header of the first copy, if there is one, says that the other copy is.
+fn other_place<R: Read + Seek>(disk: &mut R, sector: u64) -> Option<u64> {
+    disk.seek(SeekFrom::Start(PRIMARY * sector)).ok()?;
+    let header = GPTHeader::read_from(disk).ok()?;
+    Some(header.backup_lba)
 }
 
 /// The copy whose header is in the sector `at`. Nothing of it is used before it is known to be in the disk, and not too large.
