@@ -13,6 +13,7 @@ pub mod cancel;
 pub mod cleanup;
 pub mod decompress;
 pub mod definition;
+mod direct;
 pub mod directory;
 pub mod fetch;
 pub mod gpt;

@@ -5,9 +5,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead};
-use std::os::unix::fs::FileExt;
 
 use super::definition::{Kind, Target};
+use super::direct::Direct;
 use super::gpt::{Change, Disk, Extent, NoDisk, Partition, Table, mark};
 use super::instance::{Instance, Slot, Spot, State};
 use super::partition_type::PartitionType;
@@ -251,10 +251,11 @@ impl Slice {
 impl Sink for Slice {
     fn take(&mut self, from: &mut dyn BufRead) -> io::Result<()> {
         let mut written = 0;
+        let mut to = Direct::new(&self.file, self.extent.start);
         loop {
             let bytes = from.fill_buf()?;
             if bytes.is_empty() {
-                return Ok(());
+                return to.finish();
             }
             let length = bytes.len();
             // never a byte behind the slot, whoever asks for it
@@ -262,7 +263,7 @@ impl Sink for Slice {
                 let text = "File overly large, refusing.";
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
             }
-            self.file.write_all_at(bytes, self.extent.start + written)?;
+            to.write(bytes)?;
             from.consume(length);
             written += length as u64;
         }

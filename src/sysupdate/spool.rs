@@ -91,6 +91,17 @@ impl Spool {
         self.create(&digest.to_string(), OFlag::O_CREAT | OFlag::O_RDWR)
     }
 
+    /// Waits until all that is kept of a payload is on disk: a power cut does not take it from there any more.
+    ///
+    /// # Errors
+    /// The error of fsync(2), or none of it is there.
+    pub fn settle(&self, digest: &Sha256) -> io::Result<()> {
+        for name in [digest.to_string(), record_name(digest)] {
+            beneath::open_file(&self.dir, name.as_ref())?.sync_all()?;
+        }
+        File::from(beneath::reopen(&self.dir)?).sync_all()
+    }
+
     /// Bytes of a payload that are kept here.
     #[must_use]
     pub fn length(&self, digest: &Sha256) -> u64 {
@@ -204,6 +215,16 @@ mod tests {
         again.remove(&digest(1)).unwrap();
         again.remove(&digest(1)).unwrap();
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_all_there_cannot_be_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let spool = Spool::open(dir.path()).unwrap();
+        spool.bytes(&digest(1)).unwrap();
+        assert!(spool.settle(&digest(1)).is_err());
+        spool.set_record(&digest(1), &record()).unwrap();
+        spool.settle(&digest(1)).unwrap();
     }
 
     #[test]

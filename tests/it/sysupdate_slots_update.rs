@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
@@ -321,6 +321,58 @@ fn an_update_of_slots_that_is_killed_at_any_step_is_finished_by_the_next_one() {
         );
         system.ok(&["list", "--json=short"]);
         system.ok(&["update"]);
+        system.has_only(&["2", "3"]);
+    }
+}
+
+/// What somebody does with what is staged, and with what it was fetched from, before it is written into its slots.
+#[test]
+fn what_is_staged_is_what_is_written_whatever_becomes_of_its_files_meanwhile() {
+    let staged = "var/lib/transactional-update/sysupdate/spool";
+    for (is_changed, is_removed) in [(false, false), (true, false), (false, true)] {
+        let system = served(&["1", "2"]);
+        system.offer("3");
+        let (is_there, go_on) = (system.path("there"), system.path("go"));
+        let points = format!(
+            "sysupdate-slot-staged@2=touch:{},sysupdate-vacuumed=wait:{}",
+            is_there.display(),
+            go_on.display()
+        );
+        let mut command = system.command(&["update", "--jobs=1"]);
+        let command = command.env("TU_FAILPOINTS", points);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        crate::sysupdate_update::wait_until(|| is_there.exists());
+        let mut kept = 0;
+        for entry in fs::read_dir(system.path(staged)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some() {
+                continue;
+            }
+            kept += 1;
+            if is_changed {
+                let mut bytes = fs::read(&path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle..][..100].fill(0x55);
+                let file = fs::File::options().write(true).open(&path).unwrap();
+                (&file).write_all(&bytes).unwrap();
+            }
+            if is_removed {
+                fs::remove_file(&path).unwrap();
+            }
+        }
+        assert_eq!(kept, 2);
+        // what is right in the spool is not fetched once more
+        if !is_changed {
+            fs::remove_file(system.path("src/root_3.raw")).unwrap();
+            fs::remove_file(system.path("src/verity_3.raw")).unwrap();
+        }
+        fs::write(&go_on, "").unwrap();
+        let done = child.wait_with_output().unwrap();
+        assert!(done.status.success(), "{is_changed} {is_removed}: {done:?}");
         system.has_only(&["2", "3"]);
     }
 }

@@ -21,7 +21,8 @@ use crate::sysupdate::source::Manifests;
 use crate::sysupdate::spool::{self, Spool};
 use crate::sysupdate::sweep::{Gone, Sweep};
 use crate::sysupdate::update::{
-    self, Checked, Choice, Chosen, Erase, Item, Plan, Prospect, Site, Step, unfinished,
+    self, AllStaged, Checked, Choice, Chosen, Erase, Fetching, Item, Plan, Progress, Prospect,
+    Report, Site, Step, unfinished,
 };
 use crate::sysupdate::vacuum::Wish;
 use crate::sysupdate::{Resource, Survey, Version};
@@ -254,10 +255,10 @@ impl Run<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         failpoint::hit("sysupdate-checked")?;
-        self.stage(&plan, &checked)?;
+        let staged = self.stage(&plan, &checked)?;
         self.make_room(&plan)?;
         failpoint::hit("sysupdate-vacuumed")?;
-        self.acquire(&plan, &checked)?;
+        self.acquire(&plan, &checked, staged)?;
         failpoint::hit("sysupdate-acquired")?;
         if until_pending {
             out::say(format_args!("✨ Successfully acquired update '{version}'."));
@@ -352,25 +353,37 @@ impl Run<'_> {
     }
 
     /// What comes into a slot that has a version is complete before that goes.
-    fn stage(&self, plan: &Plan, checked: &Checked) -> Result<()> {
+    fn stage(&self, plan: &Plan, checked: &Checked) -> Result<AllStaged> {
         if checked.staged.is_empty() {
-            return Ok(());
+            return Ok(AllStaged::new());
         }
         out::say("Fetching what comes into slots that are not empty…");
         let shown = self.shown(plan, checked, |item| {
             checked.staged.contains(&item.resource)
         });
-        let jobs = self.session.asked.jobs.unwrap_or(JOBS);
-        let enabled = &self.survey.enabled;
-        update::stage(&self.site, enabled, plan, checked, jobs, &|progress| {
-            shown.tell(progress)
-        })
+        let report = |progress: Progress<'_>| shown.tell(progress);
+        self.fetching(plan, checked, &report).stage()
     }
 
-    fn acquire(&self, plan: &Plan, checked: &Checked) -> Result<()> {
+    fn fetching<'f>(
+        &'f self,
+        plan: &'f Plan,
+        checked: &'f Checked,
+        report: Report<'f>,
+    ) -> Fetching<'f> {
+        Fetching {
+            site: &self.site,
+            enabled: &self.survey.enabled,
+            plan,
+            checked,
+            jobs: self.session.asked.jobs.unwrap_or(JOBS),
+            report,
+        }
+    }
+
+    fn acquire(&self, plan: &Plan, checked: &Checked, staged: AllStaged) -> Result<()> {
         let enabled = &self.survey.enabled;
         let shown = self.shown(plan, checked, |_| true);
-        let jobs = self.session.asked.jobs.unwrap_or(JOBS);
         for (item, source) in plan.acquired() {
             let resource = &enabled[item.resource];
             out::say(format_args!(
@@ -379,9 +392,8 @@ impl Run<'_> {
                 item.name.display()
             ));
         }
-        update::acquire(&self.site, enabled, plan, checked, jobs, &|progress| {
-            shown.tell(progress)
-        })
+        let report = |progress: Progress<'_>| shown.tell(progress);
+        self.fetching(plan, checked, &report).acquire(staged)
     }
 
     fn install(&self, plan: &Plan) -> Result<()> {

@@ -3,11 +3,16 @@
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+
 use super::{Job, Keep, Sha256, Sink, Source};
 use crate::sys::out;
 use crate::sysupdate::decompress::{self, Format};
 use crate::sysupdate::fetch::{Facts, Url};
 use crate::sysupdate::spool::{Record, Spool};
+
+/// Bytes after which the kernel is to write what is staged.
+const BATCH: usize = 8 << 20;
 
 /// What cannot be removed is removed when it is old.
 pub(in crate::sysupdate) fn drop_kept(spool: Option<(&Spool, Sha256)>) {
@@ -86,6 +91,10 @@ pub(super) struct Keeping<'a> {
     partial: Option<&'a str>,
     /// Bytes at the start that are kept already.
     there: u64,
+    /// All of it is to be on disk soon.
+    is_staged: bool,
+    /// Bytes that were written since that was last begun.
+    waiting: usize,
     state: KeepingState,
     facts: Facts,
 }
@@ -103,13 +112,15 @@ impl<'a> Keeping<'a> {
     pub(super) fn new(job: &Job<'a>, kept: &Kept) -> Keeping<'a> {
         let (spool, url) = match &job.source {
             Source::Url(_, url) => (job.keep.spool().zip(job.expected), url.to_string()),
-            Source::File(_) => (None, String::new()),
+            Source::File(_) | Source::Spooled(_) => (None, String::new()),
         };
         Keeping {
             spool,
             url,
             partial: job.keep.partial(),
             there: kept.bytes,
+            is_staged: matches!(job.keep, Keep::Stage(_)),
+            waiting: 0,
             state: KeepingState::Before,
             facts: kept.known.clone(),
         }
@@ -157,7 +168,39 @@ impl<'a> Keeping<'a> {
         if let KeepingState::InSpool(file) = &mut self.state
             && let Err(e) = file.write_all(&bytes[there..])
         {
-            self.give_up(&e);
+            return self.give_up(&e);
+        }
+        self.waiting += bytes.len() - there;
+        if self.is_staged && self.waiting >= BATCH {
+            self.begin_writing();
+        }
+    }
+
+    /// Lets the kernel begin to write what waits, while more comes. It is only sooner done then.
+    fn begin_writing(&mut self) {
+        let waiting = std::mem::take(&mut self.waiting) as u64;
+        let KeepingState::InSpool(file) = &mut self.state else {
+            return;
+        };
+        let Ok(end) = file.stream_position() else {
+            return;
+        };
+        let (Ok(from), Ok(length)) = (
+            i64::try_from(end.saturating_sub(waiting)),
+            i64::try_from(waiting),
+        ) else {
+            return;
+        };
+        // what is not yet written stays in memory
+        let advice = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        posix_fadvise(&*file, from, length, advice).unwrap_or(());
+    }
+
+    /// The file of the spool that has all that came; `None` when none has.
+    pub(super) fn into_file(self) -> Option<File> {
+        match self.state {
+            KeepingState::InSpool(file) => Some(file),
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod keep;
 mod pipe;
+mod spooled;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use sha2::Digest as _;
 pub(super) use self::keep::drop_kept;
 use self::keep::{Keeping, Kept};
 use self::pipe::{Piece, Reader, Writer, is_gone, pipe};
+pub use self::spooled::Spooled;
 use super::archive::{self, Tree};
 use super::cancel::Cancel;
 use super::decompress::{self, Format};
@@ -68,9 +70,15 @@ pub struct Verified<S> {
     /// What the server said, of a payload that came from one.
     facts: Option<Facts>,
     format: Format,
+    spooled: Option<Spooled>,
 }
 
 impl<S> Verified<S> {
+    /// The file of the spool that all of it is in, when it was staged there.
+    pub fn spooled(&mut self) -> Option<Spooled> {
+        self.spooled.take()
+    }
+
     /// What has taken it.
     #[must_use]
     pub fn sink(&self) -> &S {
@@ -103,6 +111,8 @@ pub enum Source<'a> {
     Url(&'a mut Client, &'a Url),
     /// A file that is open.
     File(&'a mut File),
+    /// What was found right before, whose digest is not made again.
+    Spooled(&'a Spooled),
 }
 
 /// Where what was received is kept until all of it is complete.
@@ -221,7 +231,7 @@ impl std::error::Error for Error {
 pub fn take<S: Sink>(mut job: Job<'_>, mut sink: S) -> Result<Verified<S>, Error> {
     let digest = match (&job.source, job.expected) {
         (Source::Url(..), None) => return Err(Error::NoDigest),
-        (Source::File(_), _) => None,
+        (Source::File(_) | Source::Spooled(_), _) => None,
         (Source::Url(..), digest) => digest,
     };
     let spool = job.keep.spool().zip(digest);
@@ -245,11 +255,12 @@ pub fn take<S: Sink>(mut job: Job<'_>, mut sink: S) -> Result<Verified<S>, Error
     if !is_of_use {
         drop_kept(spool);
     }
-    let (facts, format) = result?;
+    let done = result?;
     Ok(Verified {
         sink,
-        facts,
-        format,
+        facts: done.facts,
+        format: done.format,
+        spooled: done.spooled,
     })
 }
 
@@ -265,32 +276,46 @@ pub fn copied(from: &OwnedFd, tree: Tree, cancel: &Cancel) -> Result<Verified<Tr
         sink: tree,
         facts: None,
         format: Format::Raw,
+        spooled: None,
     })
 }
 
+/// What is known of a payload that was taken whole.
+struct Done {
+    facts: Option<Facts>,
+    format: Format,
+    spooled: Option<Spooled>,
+}
+
 /// Once, and whether it went on with what was kept.
-fn once(job: &mut Job<'_>, sink: &mut dyn Sink) -> (Result<(Option<Facts>, Format), Error>, bool) {
+fn once(job: &mut Job<'_>, sink: &mut dyn Sink) -> (Result<Done, Error>, bool) {
     let kept = match &job.source {
         Source::Url(_, url) => Kept::of_earlier_run(job.keep, job.expected, url, sink),
-        Source::File(_) => Kept::default(),
+        Source::File(_) | Source::Spooled(_) => Kept::default(),
     };
     let resumed = kept.bytes > 0;
     (run(job, kept, sink), resumed)
 }
 
-fn run(
-    job: &mut Job<'_>,
-    kept: Kept,
-    sink: &mut dyn Sink,
-) -> Result<(Option<Facts>, Format), Error> {
+fn run(job: &mut Job<'_>, kept: Kept, sink: &mut dyn Sink) -> Result<Done, Error> {
     let (received, to_digest) = pipe();
     let (digested, to_decompress) = pipe();
     let (decompressed, mut to_write) = pipe();
     let keeping = Keeping::new(job, &kept);
     let (expected, limit, cancel, progress) = (job.expected, job.limit, job.cancel, job.progress);
+    let is_staged = matches!(job.keep, Keep::Stage(_));
     let source = &mut job.source;
+    let known = match source {
+        Source::Spooled(spooled) => Some(spooled.digest()),
+        _ => None,
+    };
+    // as it is before the first byte of it is read
+    let looked_at = match source {
+        Source::File(file) if is_staged => spooled(file.try_clone(), expected),
+        _ => None,
+    };
     thread::scope(|scope| {
-        let digesting = scope.spawn(move || digest(to_digest, digested, keeping));
+        let digesting = scope.spawn(move || digest(to_digest, digested, known, keeping));
         let decompressing = scope.spawn(move || unpack(to_decompress, decompressed, limit));
         let receiving = scope.spawn(move || {
             let mut receiver = Receiver {
@@ -303,6 +328,7 @@ fn run(
             let facts = match source {
                 Source::Url(client, url) => receiver.fetch(client, url, kept).map(Some),
                 Source::File(file) => receiver.read(file).map(|()| None),
+                Source::Spooled(spooled) => receiver.read_again(spooled).map(|()| None),
             };
             if facts.is_err() {
                 receiver.to.abandon();
@@ -319,13 +345,24 @@ fn run(
         let facts = joined(receiving.join());
         cancel.check().map_err(Error::Ended)?;
         first_cause(&written, &format, &found, &facts)?;
-        let (facts, found, format) = (facts?, found?, format?);
+        let (facts, (found, kept), format) = (facts?, found?, format?);
         written.map_err(Error::Writing)?;
         match expected {
             Some(expected) if expected != found => Err(Error::Digest { found, expected }),
-            _ => Ok((facts, format)),
+            _ => Ok(Done {
+                facts,
+                format,
+                spooled: looked_at
+                    .filter(Spooled::is_unchanged)
+                    .or_else(|| spooled(Ok(kept.filter(|_| is_staged)?), expected)),
+            }),
         }
     })
+}
+
+/// A file of the spool that has, or is to have, all of a payload. What cannot be asked is looked at once more, as anything else.
+fn spooled(file: io::Result<File>, expected: Option<Sha256>) -> Option<Spooled> {
+    Spooled::of(file.ok()?, expected?).ok()
 }
 
 /// What a thread came to; its panic is ours.
@@ -337,7 +374,7 @@ fn joined<T>(result: thread::Result<T>) -> T {
 fn first_cause(
     written: &io::Result<()>,
     format: &Result<Format, Error>,
-    found: &Result<Sha256, Error>,
+    found: &Result<(Sha256, Option<File>), Error>,
     facts: &Result<Option<Facts>, Error>,
 ) -> Result<(), Error> {
     let same = |e: &io::Error| match e.raw_os_error() {
@@ -392,6 +429,15 @@ impl Receiver<'_> {
             })
     }
 
+    /// What was found to be right, as long as it is the same to the end.
+    fn read_again(&mut self, spooled: &Spooled) -> Result<(), Error> {
+        self.read(&mut spooled.bytes().map_err(Error::Reading)?)?;
+        match spooled.is_unchanged() {
+            true => Ok(()),
+            false => Err(Error::Damaged(io::Error::other("it was changed meanwhile"))),
+        }
+    }
+
     fn read(&mut self, from: &mut dyn Read) -> Result<(), Error> {
         loop {
             self.cancel.check().map_err(Error::Ended)?;
@@ -432,8 +478,13 @@ impl Receive for Receiver<'_> {
     }
 }
 
-/// The second part: the digest of the bytes as served, and keeping them.
-fn digest(from: Reader, mut to: Writer, mut keeping: Keeping<'_>) -> Result<Sha256, Error> {
+/// The second part: the digest of the bytes as served, unless it is `known`, and keeping them; the file of the spool that has them all.
+fn digest(
+    from: Reader,
+    mut to: Writer,
+    known: Option<Sha256>,
+    mut keeping: Keeping<'_>,
+) -> Result<(Sha256, Option<File>), Error> {
     let mut hasher = sha2::Sha256::new();
     loop {
         let piece = from.piece().map_err(Error::Writing)?;
@@ -443,7 +494,9 @@ fn digest(from: Reader, mut to: Writer, mut keeping: Keeping<'_>) -> Result<Sha2
                 continue;
             }
             Piece::Bytes(bytes) => {
-                hasher.update(bytes);
+                if known.is_none() {
+                    hasher.update(bytes);
+                }
                 keeping.bytes(bytes);
             }
             Piece::Restart => {
@@ -452,7 +505,8 @@ fn digest(from: Reader, mut to: Writer, mut keeping: Keeping<'_>) -> Result<Sha2
             }
             Piece::End => {
                 to.pass(piece, &from).map_err(Error::Writing)?;
-                return Ok(Sha256(hasher.finalize().into()));
+                let found = known.unwrap_or_else(|| Sha256(hasher.finalize().into()));
+                return Ok((found, keeping.into_file()));
             }
         }
         to.pass(piece, &from).map_err(Error::Writing)?;

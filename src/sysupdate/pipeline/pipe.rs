@@ -39,6 +39,7 @@ pub(super) fn pipe() -> (Writer, Reader) {
         to,
         spare,
         filling: Vec::new(),
+        has: 0,
     };
     let reader = Reader {
         from,
@@ -55,47 +56,50 @@ pub(super) struct Writer {
     to: SyncSender<Piece>,
     spare: Receiver<Vec<u8>>,
     filling: Vec<u8>,
+    /// Bytes that are in it.
+    has: usize,
 }
 
 impl Writer {
     /// Fails when nobody reads any more.
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            self.reserve();
-            let room = (BUFFER - self.filling.len()).min(bytes.len());
-            self.filling.extend_from_slice(&bytes[..room]);
-            bytes = &bytes[room..];
-            if self.filling.len() == BUFFER {
-                self.flush()?;
-            }
+            let room = self.room();
+            let (now, rest) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.filled(now.len())?;
+            bytes = rest;
         }
         Ok(())
     }
 
     /// Reads once, straight into a buffer; 0 at the end.
     pub(super) fn read_from(&mut self, from: &mut dyn Read) -> io::Result<usize> {
-        self.reserve();
-        let start = self.filling.len();
-        self.filling.resize(BUFFER, 0);
-        let read = from.read(&mut self.filling[start..]);
-        self.filling
-            .truncate(start + read.as_ref().map_or(0, |read| *read));
-        if self.filling.len() == BUFFER {
-            self.flush()?;
-        }
-        read
+        let read = from.read(self.room())?;
+        self.filled(read)?;
+        Ok(read)
     }
 
-    fn reserve(&mut self) {
-        if self.filling.capacity() < BUFFER {
+    /// What is left of the buffer, never nothing. What was used before has its length, so that only a new one is filled with zeros.
+    fn room(&mut self) -> &mut [u8] {
+        if self.filling.len() < BUFFER {
             self.filling = self.spare.try_recv().unwrap_or_default();
-            self.filling.clear();
-            self.filling.reserve_exact(BUFFER);
+            self.filling.resize(BUFFER, 0);
+        }
+        &mut self.filling[self.has..]
+    }
+
+    fn filled(&mut self, bytes: usize) -> io::Result<()> {
+        self.has += bytes;
+        match self.has == BUFFER {
+            true => self.flush(),
+            false => Ok(()),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let full = std::mem::take(&mut self.filling);
+        let mut full = std::mem::take(&mut self.filling);
+        full.truncate(std::mem::take(&mut self.has));
         if full.is_empty() {
             return Ok(());
         }
@@ -120,7 +124,7 @@ impl Writer {
     }
 
     pub(super) fn restart(&mut self) -> io::Result<()> {
-        self.filling.clear();
+        self.has = 0;
         self.send(Piece::Restart)
     }
 

@@ -361,6 +361,82 @@ fn a_local_file_is_taken_and_its_digest_checked_where_one_is_known() {
 }
 
 #[test]
+fn what_was_staged_is_taken_again_until_it_is_changed() {
+    let plain = content(2 << 20);
+    for served in [plain.clone(), zstd(&plain)] {
+        let machine = Machine::new();
+        let spool = Spool::open(&machine.spool_dir()).unwrap();
+        let server = Server::with_files(&[("p", &served)]);
+        let url = Url::base(&server.url("/p")).unwrap();
+        fn job<'j>(
+            machine: &'j Machine,
+            served: &[u8],
+            source: Source<'j>,
+            keep: Keep<'j>,
+        ) -> Job<'j> {
+            Job {
+                source,
+                expected: Some(sum(served)),
+                keep,
+                limit: u64::MAX,
+                cancel: &machine.cancel,
+                progress: &|_, _| {},
+            }
+        }
+        let path = machine.spool_dir().join(sum(&served).to_string());
+        let mut client = client(&machine.cancel);
+        let source = Source::Url(&mut client, &url);
+        let mut staged =
+            take(job(&machine, &served, source, Keep::Stage(&spool)), Nothing).unwrap();
+        let first = staged.spooled().unwrap();
+        // the next run finds it there, and looks at all of it
+        let mut file = spool.bytes(&sum(&served)).unwrap();
+        let source = Source::File(&mut file);
+        let mut staged =
+            take(job(&machine, &served, source, Keep::Stage(&spool)), Nothing).unwrap();
+        let second = staged.spooled().unwrap();
+        assert!(!first.is_unchanged(), "its mode was set once more");
+        assert!(second.is_unchanged());
+        let again = |spooled: &Spooled| {
+            let sink = SparseFile::new(machine.partial());
+            let verified = take(
+                job(&machine, &served, Source::Spooled(spooled), Keep::Nowhere),
+                sink,
+            )?;
+            Ok::<_, Error>(read(verified.sink().file()))
+        };
+        for _ in 0..2 {
+            assert!(again(&second).unwrap() == plain);
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(!second.is_unchanged());
+        let error = again(&second).unwrap_err();
+        assert!(matches!(error, Error::Damaged(_)), "{error}");
+        // and with what is not right nothing is staged
+        let mut file = File::open(&path).unwrap();
+        let source = Source::File(&mut file);
+        let error = take(job(&machine, &served, source, Keep::Stage(&spool)), Nothing).unwrap_err();
+        assert!(
+            matches!(error, Error::Digest { .. } | Error::Damaged(_)),
+            "{error}"
+        );
+    }
+}
+
+/// Takes all, and keeps nothing.
+#[derive(Debug)]
+struct Nothing;
+
+impl Sink for Nothing {
+    fn take(&mut self, from: &mut dyn BufRead) -> io::Result<()> {
+        io::copy(from, &mut io::sink()).map(drop)
+    }
+}
+
+#[test]
 fn what_has_come_is_told_with_how_much_there_is() {
     let served = content(3 << 20);
     let server = Server::with_files(&[("p", &served)]);

@@ -1,7 +1,9 @@
 //! Fetching what is missing of a version, all transfers side by side, until all of it is pending.
 
-use std::sync::Mutex;
+use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -9,7 +11,7 @@ use anyhow::{Context, Error, Result, bail};
 
 use super::Site;
 use super::assign::Assigned;
-use super::payload::Payload;
+use super::payload::{Payload, Staged};
 use super::plan::{Item, Plan};
 use super::preflight::{Checked, Erase};
 use crate::sys::{failpoint, signal};
@@ -32,95 +34,111 @@ pub struct Progress<'p> {
 }
 
 /// Told of each piece, from any thread.
-pub(super) type Report<'r> = &'r (dyn Fn(Progress<'_>) + Sync);
+pub type Report<'r> = &'r (dyn Fn(Progress<'_>) + Sync);
 
-/// Fetches into the spool what is to be complete before its slot is emptied; `checked` is what [`super::check`] found.
-///
-/// # Errors
-/// As [`acquire`]; nothing has changed but the spool.
-pub fn stage(
-    site: &Site<'_>,
-    enabled: &[Resource<'_>],
-    plan: &Plan,
-    checked: &Checked,
-    jobs: usize,
-    report: Report<'_>,
-) -> Result<()> {
-    each(site, enabled, plan, checked, jobs, report, |work| {
-        let slot = checked.slots.get(&work.item.resource);
-        match slot.filter(|_| checked.staged.contains(&work.item.resource)) {
-            Some(slot) => work.stage(*slot, checked.erase),
+/// What is fetched, and how.
+#[derive(Clone, Copy)]
+pub struct Fetching<'f> {
+    /// What it works with.
+    pub site: &'f Site<'f>,
+    /// The transfers.
+    pub enabled: &'f [Resource<'f>],
+    /// What is to be fetched.
+    pub plan: &'f Plan,
+    /// What [`super::check`] found.
+    pub checked: &'f Checked,
+    /// Most transfers at a time.
+    pub jobs: usize,
+    /// Told of each piece, from any thread.
+    pub report: Report<'f>,
+}
+
+impl fmt::Debug for Fetching<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetching").finish_non_exhaustive()
+    }
+}
+
+/// What was staged, by the number of its transfer.
+pub type AllStaged = BTreeMap<usize, Staged>;
+
+impl Fetching<'_> {
+    /// Fetches into the spool what is to be complete before its slot is emptied.
+    ///
+    /// # Errors
+    /// As [`Fetching::acquire`]; nothing has changed but the spool.
+    pub fn stage(&self) -> Result<AllStaged> {
+        let all = Mutex::new(AllStaged::new());
+        self.each(|work| {
+            let number = work.item.resource;
+            let slot = self.checked.slots.get(&number);
+            if let Some(slot) = slot.filter(|_| self.checked.staged.contains(&number)) {
+                let staged = work.stage(*slot, self.checked.erase)?;
+                locked(&all).insert(number, staged);
+            }
+            Ok(())
+        })?;
+        Ok(std::mem::take(&mut *locked(&all)))
+    }
+
+    /// Makes all that the plan fetches pending; what was `staged` is taken from there.
+    ///
+    /// # Errors
+    /// What failed first; all others have ended then, and what they had made pending stays so.
+    pub fn acquire(&self, staged: AllStaged) -> Result<()> {
+        let staged = Mutex::new(staged);
+        self.each(|work| {
+            let number = work.item.resource;
+            let staged = locked(&staged).remove(&number);
+            work.go(self.checked.slots.get(&number).copied(), staged)
+        })
+    }
+
+    /// Does `what` for all that is fetched, side by side.
+    fn each(&self, what: impl Fn(&Work<'_>) -> Result<()> + Sync) -> Result<()> {
+        let all: Vec<_> = self.plan.acquired().zip(&self.checked.prospects).collect();
+        let next = AtomicUsize::new(0);
+        let failed: Mutex<Option<Error>> = Mutex::new(None);
+        thread::scope(|scope| {
+            for _ in 0..self.jobs.clamp(1, all.len().max(1)) {
+                scope.spawn(|| {
+                    while let Some(((item, source), prospect)) =
+                        all.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        let resource = &self.enabled[item.resource];
+                        let instance = &resource.source[*source];
+                        let about = || format!("{}: {}", resource.transfer.id, instance.shown);
+                        let site = Site {
+                            spool: self.site.spool.filter(|_| prospect.is_kept),
+                            ..*self.site
+                        };
+                        let work = Work {
+                            site: &site,
+                            resource,
+                            item,
+                            instance,
+                            report: self.report,
+                        };
+                        if let Err(e) = what(&work).with_context(about) {
+                            // whoever ends because another one failed comes after it
+                            locked(&failed).get_or_insert(e);
+                            self.site.cancel.cancel();
+                            return;
+                        }
+                    }
+                });
+            }
+        });
+        signal::check()?;
+        match locked(&failed).take() {
+            Some(e) => Err(e),
             None => Ok(()),
         }
-    })
-}
-
-/// Makes all that `plan` fetches pending, at most `jobs` transfers at a time; `checked` is what [`super::check`] found.
-///
-/// # Errors
-/// What failed first; all others have ended then, and what they had made pending stays so.
-pub fn acquire(
-    site: &Site<'_>,
-    enabled: &[Resource<'_>],
-    plan: &Plan,
-    checked: &Checked,
-    jobs: usize,
-    report: Report<'_>,
-) -> Result<()> {
-    each(site, enabled, plan, checked, jobs, report, |work| {
-        work.go(checked.slots.get(&work.item.resource).copied())
-    })
-}
-
-/// Does `what` for all that is fetched, side by side.
-fn each(
-    site: &Site<'_>,
-    enabled: &[Resource<'_>],
-    plan: &Plan,
-    checked: &Checked,
-    jobs: usize,
-    report: Report<'_>,
-    what: impl Fn(&Work<'_>) -> Result<()> + Sync,
-) -> Result<()> {
-    let all: Vec<_> = plan.acquired().zip(&checked.prospects).collect();
-    let next = AtomicUsize::new(0);
-    let failed: Mutex<Option<Error>> = Mutex::new(None);
-    thread::scope(|scope| {
-        for _ in 0..jobs.clamp(1, all.len().max(1)) {
-            scope.spawn(|| {
-                while let Some(((item, source), prospect)) =
-                    all.get(next.fetch_add(1, Ordering::Relaxed))
-                {
-                    let resource = &enabled[item.resource];
-                    let instance = &resource.source[*source];
-                    let about = || format!("{}: {}", resource.transfer.id, instance.shown);
-                    let site = Site {
-                        spool: site.spool.filter(|_| prospect.is_kept),
-                        ..*site
-                    };
-                    let work = Work {
-                        site: &site,
-                        resource,
-                        item,
-                        instance,
-                        report,
-                    };
-                    if let Err(e) = what(&work).with_context(about) {
-                        // whoever ends because another one failed comes after it
-                        let mut failed = failed.lock().unwrap_or_else(|e| e.into_inner());
-                        failed.get_or_insert(e);
-                        site.cancel.cancel();
-                        return;
-                    }
-                }
-            });
-        }
-    });
-    signal::check()?;
-    match failed.into_inner().unwrap_or_else(|e| e.into_inner()) {
-        Some(e) => Err(e),
-        None => Ok(()),
     }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(|e| e.into_inner())
 }
 
 /// What one transfer works with.
@@ -134,23 +152,25 @@ struct Work<'w> {
 
 impl Work<'_> {
     /// Fetches it into the spool, so that its slot is emptied only when all of it is here.
-    fn stage(&self, slot: Assigned, erase: Erase) -> Result<()> {
+    fn stage(&self, slot: Assigned, erase: Erase) -> Result<Staged> {
         let progress = self.progress();
         let limit = self.limit().min(slot.length);
         let payload = self.payload(&progress, None, limit, &|| Ok(()));
-        self.has_its_size(payload.stage()?)?;
-        if erase == Erase::Late && !payload.is_here() {
+        let staged = payload.stage()?;
+        self.has_its_size(staged.bytes)?;
+        if erase == Erase::Late && !staged.is_here() {
             bail!(
                 "it cannot be kept until its slot is emptied; make room for the spool, or allow --erase=early"
             );
         }
-        Ok(failpoint::hit("sysupdate-slot-staged")?)
+        failpoint::hit("sysupdate-slot-staged")?;
+        Ok(staged)
     }
 
-    fn go(&self, slot: Option<Assigned>) -> Result<()> {
+    fn go(&self, slot: Option<Assigned>, staged: Option<Staged>) -> Result<()> {
         self.site.cancel.check()?;
         match slot {
-            Some(slot) => self.to_slot(slot),
+            Some(slot) => self.to_slot(slot, staged),
             None => self.to_directory(),
         }
     }
@@ -194,7 +214,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn to_slot(&self, slot: Assigned) -> Result<()> {
+    fn to_slot(&self, slot: Assigned, staged: Option<Staged>) -> Result<()> {
         let transfer = self.resource.transfer;
         let disk = self.site.ground().disk(transfer, true)?;
         let label = self.item.name.to_string_lossy();
@@ -208,7 +228,7 @@ impl Work<'_> {
             failpoint::hit("sysupdate-slot-partial")?;
             Ok(slice)
         };
-        let verified = payload.take(begin)?;
+        let verified = payload.take_staged(staged.and_then(|staged| staged.spooled), begin)?;
         failpoint::hit("sysupdate-slot-verified")?;
         place.pending(verified, &self.item.metadata).map(drop)?;
         Ok(failpoint::hit("sysupdate-slot-pending")?)

@@ -14,10 +14,11 @@ mod preflight;
 mod prospect;
 pub mod unfinished;
 
-pub use acquire::{Progress, acquire, stage};
+pub use acquire::{AllStaged, Fetching, Progress, Report};
 pub use assign::{Assigned, TooLarge, assign};
 pub use choice::{Choice, Chosen, Refused, choose};
 pub use install::{install, link_to};
+pub use payload::Staged;
 pub(super) use plan::TRIES;
 pub use plan::{Item, Plan, Step};
 pub use preflight::{Checked, Erase, check};

@@ -1,16 +1,16 @@
 //! One payload, from where it is to where it goes.
 
 use std::fs::File;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Seek};
 
 use anyhow::{Context, Error, Result, anyhow};
 
 use super::Site;
-use crate::sys::beneath;
+use crate::sys::{beneath, out};
 use crate::sysupdate::definition::Location;
 use crate::sysupdate::fetch::{Client, Url};
 use crate::sysupdate::instance::{Instance, Resource, Spot};
-use crate::sysupdate::pipeline::{self, Job, Keep, Sha256, Sink, Source, Verified};
+use crate::sysupdate::pipeline::{self, Job, Keep, Sha256, Sink, Source, Spooled, Verified};
 
 /// A payload on its way to its place.
 pub(super) struct Payload<'p> {
@@ -61,29 +61,49 @@ impl Payload<'_> {
     /// Takes it into what `sink` makes: from a file, from the spool when all of it is there, or from the first of the addresses that
     /// gives it.
     pub(super) fn take<S: Sink>(&self, sink: impl Fn() -> Result<S>) -> Result<Verified<S>> {
+        self.take_staged(None, sink)
+    }
+
+    /// The same of what this process has staged. Its digest is made again only when somebody has changed it.
+    pub(super) fn take_staged<S: Sink>(
+        &self,
+        staged: Option<Spooled>,
+        sink: impl Fn() -> Result<S>,
+    ) -> Result<Verified<S>> {
         let keep = match (self.site.spool, &self.partial) {
             (None, _) => Keep::Nowhere,
             (Some(spool), None) => Keep::Spool(spool),
             (Some(spool), Some(path)) => Keep::Partial(spool, path),
         };
-        self.take_and(keep, sink)
+        self.take_and(keep, staged, sink)
     }
 
-    /// Fetches all of it into the spool, or only reads it where it is local, and returns how many bytes it has once it is decompressed.
-    pub(super) fn stage(&self) -> Result<u64> {
+    /// Fetches all of it into the spool, durably, or only reads it where it is local.
+    pub(super) fn stage(&self) -> Result<Staged> {
         let keep = self.site.spool.map_or(Keep::Nowhere, Keep::Stage);
-        Ok(self.take_and(keep, || Ok(Counter(0)))?.into_sink().0)
-    }
-
-    /// Whether it can be taken without a server.
-    pub(super) fn is_here(&self) -> bool {
-        matches!(self.resource.transfer.source.location, Location::Local(_))
-            || self.staged().is_some()
+        let mut verified = self.take_and(keep, None, || Ok(Counter(0)))?;
+        let mut spooled = verified.spooled();
+        // the old version goes only when what replaces it survives a power cut
+        if let Some((spool, digest)) = self.site.spool.zip(self.digest())
+            && spooled.is_some()
+            && self.site.is_durable
+            && let Err(e) = spool.settle(&digest)
+        {
+            out::warn(format_args!("a payload cannot be kept: {e}"));
+            self.unstage();
+            spooled = None;
+        }
+        Ok(Staged {
+            bytes: verified.into_sink().0,
+            is_local: matches!(self.resource.transfer.source.location, Location::Local(_)),
+            spooled,
+        })
     }
 
     fn take_and<S: Sink>(
         &self,
         keep: Keep<'_>,
+        staged: Option<Spooled>,
         sink: impl Fn() -> Result<S>,
     ) -> Result<Verified<S>> {
         let Location::Url(_) = &self.resource.transfer.source.location else {
@@ -92,20 +112,42 @@ impl Payload<'_> {
             let taken = pipeline::take(self.job(Source::File(&mut file), Keep::Nowhere), sink()?);
             return self.judge(taken);
         };
-        if let Some(mut file) = self.staged() {
-            let taken = pipeline::take(self.job(Source::File(&mut file), Keep::Nowhere), sink()?);
-            match taken {
-                // it is fetched again
-                Err(pipeline::Error::Digest { .. } | pipeline::Error::Damaged(_)) => self.unstage(),
-                Err(e) => return self.judge(Err(e)),
-                Ok(verified) => {
-                    if !matches!(keep, Keep::Stage(_)) {
-                        self.unstage();
-                    }
-                    return Ok(verified);
+        let stays = matches!(keep, Keep::Stage(_));
+        let taken = match staged {
+            Some(spooled) if spooled.is_unchanged() => {
+                let source = Source::Spooled(&spooled);
+                Some(pipeline::take(self.job(source, Keep::Nowhere), sink()?))
+            }
+            // what somebody has changed is looked at as anything else
+            other => match other.map(Spooled::into_file).or_else(|| self.staged()) {
+                Some(mut file) => {
+                    file.rewind().context("the spool cannot be read")?;
+                    let keep = if stays { keep } else { Keep::Nowhere };
+                    let source = Source::File(&mut file);
+                    Some(pipeline::take(self.job(source, keep), sink()?))
                 }
+                None => None,
+            },
+        };
+        match taken {
+            None => {}
+            // it is fetched again
+            Some(Err(pipeline::Error::Digest { .. } | pipeline::Error::Damaged(_))) => {
+                self.unstage();
+            }
+            Some(taken) => {
+                let verified = self.judge(taken)?;
+                if !stays {
+                    self.unstage();
+                }
+                return Ok(verified);
             }
         }
+        self.fetch(keep, sink)
+    }
+
+    /// Takes it from the first of the addresses that gives it.
+    fn fetch<S: Sink>(&self, keep: Keep<'_>, sink: impl Fn() -> Result<S>) -> Result<Verified<S>> {
         let name = self.path()?.to_str().context("its name is no text")?;
         let mut client = Client::new(self.site.policy.clone(), self.site.cancel.clone());
         let bases = self.site.manifests.bases(self.resource.transfer);
@@ -172,6 +214,23 @@ impl Payload<'_> {
             (self.discard)()?;
         }
         Err(explained(e))
+    }
+}
+
+/// What was fetched or read before the slot that it comes into is emptied.
+#[derive(Debug)]
+pub struct Staged {
+    /// Its bytes once it is decompressed.
+    pub(super) bytes: u64,
+    is_local: bool,
+    /// The file of the spool; `None` when it cannot be kept.
+    pub(super) spooled: Option<Spooled>,
+}
+
+impl Staged {
+    /// Whether it can be taken without a server.
+    pub(super) fn is_here(&self) -> bool {
+        self.is_local || self.spooled.is_some()
     }
 }
 
