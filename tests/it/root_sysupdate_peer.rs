@@ -20,6 +20,7 @@ pub(crate) fn tree_of(site: &Site) -> Tree {
 fn each_allowed_difference_is_of_a_situation_that_a_test_makes() {
     let tests = [
         include_str!("root_sysupdate_peer.rs"),
+        include_str!("root_sysupdate_peer_cleanup.rs"),
         include_str!("root_sysupdate_peer_cut.rs"),
         include_str!("root_sysupdate_peer_payload.rs"),
         include_str!("root_sysupdate_peer_slots.rs"),

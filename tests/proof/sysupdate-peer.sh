@@ -3,7 +3,7 @@
 # with what the other one wrote or was killed in. The tests are those of `make test`, which has them with 257 of trixie (FX_PEER, see
 # tests/it/compat/mod.rs); each failpoint of ours is tried here. 5 minutes.
 # The controls show that FX_PEER is read, and that a row too much and a row too few in the table of differences fail.
-# Area: src/sysupdate src/cli/sysupdate tests/it/compat tests/it/root_sysupdate_peer.rs tests/it/root_sysupdate_peer_cut.rs tests/it/root_sysupdate_peer_payload.rs tests/it/root_sysupdate_peer_slots.rs tests/it/root_sysupdate_peer_states.rs tests/it/root_sysupdate_peer_verbs.rs tests/fixture/peer-sysupdate.sh
+# Area: src/sysupdate src/cli/sysupdate tests/it/compat tests/it/root_sysupdate_peer.rs tests/it/root_sysupdate_peer_cleanup.rs tests/it/root_sysupdate_peer_cut.rs tests/it/root_sysupdate_peer_payload.rs tests/it/root_sysupdate_peer_slots.rs tests/it/root_sysupdate_peer_states.rs tests/it/root_sysupdate_peer_verbs.rs tests/fixture/peer-sysupdate.sh
 # Appends a row to docs/proofs.tsv when it succeeds: a point is a call that both were compared in. The log is target/proof/sysupdate-peer.log.
 . "$(dirname "$0")/../fixture/env.sh"
 . "$(dirname "$0")/row.sh"
