@@ -8,10 +8,9 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 
 use super::cleanup::{self, Cleanup};
-use super::session::{Configured, Session};
+use super::session::{Configured, Session, is_other_layout};
 use super::sysupdate::system::Images;
 use crate::activate;
-use crate::snapshot::LayoutError;
 use crate::sys::out;
 use crate::transaction;
 
@@ -86,22 +85,16 @@ fn clean_up(configured: &Configured, images: &Images, what: Cleanup) -> Result<(
     }
     match configured.snapshots() {
         Ok(system) => cleanup::cleanup(&system, &system.lock()?, what),
-        Err(e) if what.images && is_without_snapshots(&e) => Ok(()),
+        Err(e) if what.images && is_other_layout(&e) => Ok(()),
         Err(e) => Err(e),
     }
-}
-
-/// Whether the reason is that a system has no snapshots by its layout.
-pub(super) fn is_without_snapshots(error: &anyhow::Error) -> bool {
-    let layout = error.downcast_ref::<LayoutError>();
-    layout.is_some_and(|e| !matches!(e, LayoutError::Failed(_)))
 }
 
 /// Reboots, or asks whoever decides when, where that makes a difference: for a version, or for a snapshot that waits.
 fn reboot(configured: &Configured, images: &Images) -> Result<()> {
     let waiting = match configured.snapshots() {
         Ok(system) => activate::is_wanted(&system)?.then_some(system),
-        Err(e) if is_without_snapshots(&e) => None,
+        Err(e) if is_other_layout(&e) => None,
         Err(e) => return Err(e),
     };
     match (images.outlook(), waiting) {

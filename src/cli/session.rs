@@ -13,7 +13,7 @@ use super::pkg;
 use crate::config::{self, Config, Overrides, UpdateMethod};
 use crate::report::Outlook;
 use crate::sandbox::Shown;
-use crate::snapshot::{SnapshotId, Store};
+use crate::snapshot::{LayoutError, SnapshotId, Store};
 use crate::sys::cmd::Argv;
 use crate::sys::lock::WriteLock;
 use crate::sys::{Root, log, out, signal, tool};
@@ -350,6 +350,13 @@ impl Configured {
             state_file: named("TU_STATE_FILE"),
         })
     }
+}
+
+/// Whether the reason is that a system has no snapshots by its layout.
+pub(super) fn is_other_layout(error: &Error) -> bool {
+    error
+        .downcast_ref::<LayoutError>()
+        .is_some_and(|e| !matches!(e, LayoutError::Failed(_)))
 }
 
 /// A file that a variable of the environment names; an empty one names none.

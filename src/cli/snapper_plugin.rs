@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Result, bail};
 
-use super::session::Session;
+use super::session::{Session, is_other_layout};
 use crate::manage;
-use crate::snapshot::{LayoutError, SnapshotId};
+use crate::snapshot::SnapshotId;
 
 /// Does for `id` what `stage` is about; other stages than those the plugin passes on are refused.
 pub(super) fn snapper_plugin(session: &Session, stage: &str, id: SnapshotId) -> Result<ExitCode> {
@@ -20,10 +20,4 @@ pub(super) fn snapper_plugin(session: &Session, stage: &str, id: SnapshotId) -> 
         Err(e) if is_other_layout(&e) => Ok(ExitCode::SUCCESS),
         other => other.map(|()| ExitCode::SUCCESS),
     }
-}
-
-fn is_other_layout(error: &Error) -> bool {
-    error
-        .downcast_ref::<LayoutError>()
-        .is_some_and(|e| !matches!(e, LayoutError::Failed(_)))
 }

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::images;
-use super::session::{Configured, Session};
+use super::session::{Configured, Session, is_other_layout};
 use super::sysupdate::system::{Collected, Images, Report};
 use crate::report::{self, Outlook, Status};
 
@@ -33,7 +32,7 @@ pub(super) fn status(session: &Session, json: bool) -> Result<ExitCode> {
     };
     match of_snapshots(&configured) {
         Ok(status) => whole.status = status,
-        Err(e) if configured.updates_images() && images::is_without_snapshots(&e) => {
+        Err(e) if configured.updates_images() && is_other_layout(&e) => {
             whole.has_snapshots = false;
         }
         Err(e) => return Err(e),

@@ -8,12 +8,12 @@ use anyhow::{Result, bail};
 use crate::sys::lock::WriteLock;
 use crate::sys::{out, signal};
 use crate::sysupdate::cleanup::{self, Plan};
-use crate::sysupdate::definition::{self, Collection, Definitions};
+use crate::sysupdate::definition::{Collection, Definitions};
 use crate::sysupdate::installdb::{self, Database};
 
 use super::super::error;
 use super::dry::DryRun;
-use super::{LOCK_FILE, Session};
+use super::{LOCK_FILE, Session, collections};
 
 /// The command. A collection of which no transfer is left is cleaned up as well: somebody asks for it.
 pub(super) fn go(session: &Session) -> Result<ExitCode> {
@@ -25,9 +25,8 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
     if !session.asked.is_of_all {
         return one(session);
     }
-    let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
-    warnings.iter().for_each(out::warn);
-    let mut names: BTreeSet<String> = components.into_iter().map(|c| c.name).collect();
+    let components = collections::components(session)?.into_iter();
+    let mut names: BTreeSet<String> = components.map(|c| c.name).collect();
     names.extend(installdb::components(&session.root)?);
     let components = names.into_iter().map(Collection::Component);
     let mut failed = Vec::new();

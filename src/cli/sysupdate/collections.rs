@@ -39,7 +39,8 @@ pub(super) fn sessions(session: &Session) -> Result<Vec<Session>> {
     Ok(own.into_iter().chain(of_each).collect())
 }
 
-fn components(session: &Session) -> Result<Vec<Component>> {
+/// All components; what is strange in them is told.
+pub(super) fn components(session: &Session) -> Result<Vec<Component>> {
     let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
     warnings.iter().for_each(out::warn);
     Ok(components)
