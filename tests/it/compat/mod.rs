@@ -482,9 +482,9 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Waits until it has ended.
-    pub(crate) fn wait(mut self) {
-        self.child.wait().unwrap();
+    /// Waits until it has ended; whether it succeeded.
+    pub(crate) fn wait(mut self) -> bool {
+        self.child.wait().unwrap().success()
     }
 
     /// Ends all its processes, as SIGKILL does, and waits until that is done.
