@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
 use crate::sys::lock::WriteLock;
 use crate::sys::{out, signal};
@@ -11,9 +11,9 @@ use crate::sysupdate::cleanup::{self, Plan};
 use crate::sysupdate::definition::{Collection, Definitions};
 use crate::sysupdate::installdb::{self, Database};
 
-use super::super::error;
+use super::collections::{self, Failures, called};
 use super::dry::DryRun;
-use super::{LOCK_FILE, Session, collections};
+use super::{LOCK_FILE, Session};
 
 /// The command. A collection of which no transfer is left is cleaned up as well: somebody asks for it.
 pub(super) fn go(session: &Session) -> Result<ExitCode> {
@@ -29,23 +29,12 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
     let mut names: BTreeSet<String> = components.map(|c| c.name).collect();
     names.extend(installdb::components(&session.root)?);
     let components = names.into_iter().map(Collection::Component);
-    let mut failed = Vec::new();
+    let mut failures = Failures::default();
     for collection in std::iter::once(Collection::Default).chain(components) {
-        let name = match &collection {
-            Collection::Component(name) => format!("component '{name}'"),
-            _ => "what has no component".to_owned(),
-        };
-        if let Err(e) = one(&session.with(collection)) {
-            // whoever asks to end means all of it
-            signal::check()?;
-            error::report_alone(&super::told_by_systemd(e));
-            failed.push(name);
-        }
+        let name = called(&collection);
+        failures.take(name, one(&session.with(collection)))?;
     }
-    match failed.is_empty() {
-        true => Ok(ExitCode::SUCCESS),
-        false => bail!("Not cleaned up: {}.", failed.join(", ")),
-    }
+    failures.end("Not cleaned up")
 }
 
 fn one(session: &Session) -> Result<ExitCode> {

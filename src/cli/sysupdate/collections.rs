@@ -46,20 +46,48 @@ pub(super) fn components(session: &Session) -> Result<Vec<Component>> {
     Ok(components)
 }
 
+/// What a collection is called in texts.
+pub(super) fn called(collection: &Collection) -> String {
+    match collection {
+        Collection::Component(name) => format!("component '{name}'"),
+        Collection::Default => "what has no component".to_owned(),
+        Collection::Directory(dir) => out::path(dir),
+    }
+}
+
+/// The collections with which something failed, while the others are still tried.
+#[derive(Default)]
+pub(super) struct Failures(Vec<String>);
+
+impl Failures {
+    /// Tells of the failure, if it is one.
+    ///
+    /// # Errors
+    /// When the end was asked for: whoever does that means all of it.
+    pub(super) fn take<T>(&mut self, name: String, done: Result<T>) -> Result<()> {
+        if let Err(e) = done {
+            signal::check()?;
+            error::report_alone(&super::told_by_systemd(e));
+            self.0.push(name);
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// The names of all that failed, after `not_done`.
+    pub(super) fn end(self, not_done: &str) -> Result<ExitCode> {
+        match self.0.is_empty() {
+            true => Ok(ExitCode::SUCCESS),
+            false => bail!("{not_done}: {}.", self.0.join(", ")),
+        }
+    }
+}
+
 fn all(
     session: &Session,
     take: impl Fn(&Session, &Definitions) -> Result<ExitCode>,
 ) -> Result<ExitCode> {
-    let mut failed = Vec::new();
-    let mut tell = |name: &str, done: Result<ExitCode>| {
-        if let Err(e) = done {
-            // whoever asks to end means all of it
-            signal::check()?;
-            error::report_alone(&super::told_by_systemd(e));
-            failed.push(name.to_owned());
-        }
-        anyhow::Ok(())
-    };
+    let mut failures = Failures::default();
     let default = session.definitions().and_then(|found| {
         if found.enabled().next().is_none() {
             out::say(NO_DEFINITIONS);
@@ -67,20 +95,18 @@ fn all(
         }
         take(session, &found)
     });
-    tell("what has no component", default)?;
+    failures.take(called(&Collection::Default), default)?;
     for component in components(session)? {
-        let name = format!("component '{}'", component.name);
+        let collection = Collection::Component(component.name);
+        let name = called(&collection);
         if !component.is_enabled {
             out::say(format_args!("Skipping {name}: it is disabled."));
             continue;
         }
         out::say(format_args!("Updating {name}."));
-        let session = session.with(Collection::Component(component.name));
-        let found = session.enabled();
-        tell(&name, found.and_then(|found| take(&session, &found)))?;
+        let session = session.with(collection);
+        let done = session.enabled().and_then(|found| take(&session, &found));
+        failures.take(name, done)?;
     }
-    match failed.is_empty() {
-        true => Ok(ExitCode::SUCCESS),
-        false => bail!("Not updated: {}.", failed.join(", ")),
-    }
+    failures.end("Not updated")
 }
