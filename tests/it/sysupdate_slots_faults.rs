@@ -17,7 +17,7 @@ use crate::http::{Answer, Request, Server};
 use crate::sfdisk;
 use crate::sysupdate::PROGRAM;
 use crate::sysupdate_slots::{ROOT, Slots, VERITY};
-use crate::sysupdate_slots_update::{Loop, content, served};
+use crate::sysupdate_slots_update::{Loop, content, served, steps, two_installed};
 use crate::sysupdate_update::wait_until;
 
 /// Bytes of the disk of [`served`].
@@ -330,25 +330,19 @@ fn slots_behind_the_128th_and_labels_of_any_characters_are_taken_and_all_else_st
 
 #[test]
 fn a_signal_at_any_step_of_an_update_of_slots_ends_it_and_the_next_one_goes_on() {
-    let template = served(&["1", "2"]);
-    let before = || {
-        let system = served(&[]);
-        for file in ["disk.img", "EFI/os_1.efi", "EFI/os_2.efi"] {
-            fs::copy(template.path(file), system.path(file)).unwrap();
-        }
-        system.offer("3");
-        system
-    };
-    let system = before();
-    let points = steps(&system, &["update", "--jobs=1"]);
+    let before = two_installed();
+    let mut points = steps(&before());
+    let last: BTreeMap<String, usize> = points.iter().cloned().collect();
+    points.retain(|(name, count)| *count == 1 || *count == last[name]);
     let all_here = points
         .iter()
-        .position(|p| p == "sysupdate-acquired@1")
-        .unwrap();
+        .position(|(name, _)| name == "sysupdate-acquired");
+    let all_here = all_here.unwrap();
     let mut signals = ["TERM", "INT"].into_iter().cycle();
-    for (number, point) in points.iter().enumerate() {
+    for (number, (name, count)) in points.iter().enumerate() {
         let signal = signals.next().unwrap();
         let system = before();
+        let point = format!("{name}@{count}");
         let armed = format!("{point}=signal:{signal}");
         let done = system.armed(&armed, &["update", "--jobs=1"]);
         let done = done.wait_with_output().unwrap();
@@ -366,25 +360,6 @@ fn a_signal_at_any_step_of_an_update_of_slots_ends_it_and_the_next_one_goes_on()
         system.ok(&["update"]);
         system.has_only(&["2", "3"]);
     }
-}
-
-/// The steps of a call in their order, of each the first time and the last one.
-fn steps(system: &Slots, words: &[&str]) -> Vec<String> {
-    let log = system.path("log");
-    let done = system.armed(&format!("*=log:{}", log.display()), words);
-    let done = done.wait_with_output().unwrap();
-    assert!(done.status.success(), "{done:?}");
-    let text = fs::read_to_string(&log).unwrap();
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut points = Vec::new();
-    for name in text.lines() {
-        let count = counts.entry(name).or_default();
-        *count += 1;
-        points.push((name, *count));
-    }
-    points.retain(|(name, count)| *count == 1 || *count == counts[name]);
-    let points = points.iter().map(|(name, count)| format!("{name}@{count}"));
-    points.collect()
 }
 
 /// A server of what a system offers, from which `answer` may make something else.

@@ -268,18 +268,21 @@ fn a_label_that_is_too_long_changes_nothing() {
     assert_eq!(system.slots(), before);
 }
 
-#[test]
-fn an_update_of_slots_that_is_killed_at_any_step_is_finished_by_the_next_one() {
+/// Makes systems with versions 1 and 2 in their slots and version 3 to be had.
+pub(crate) fn two_installed() -> impl Fn() -> Slots {
     let template = served(&["1", "2"]);
-    let before = || {
+    move || {
         let system = served(&[]);
         for file in ["disk.img", "EFI/os_1.efi", "EFI/os_2.efi"] {
             fs::copy(template.path(file), system.path(file)).unwrap();
         }
         system.offer("3");
         system
-    };
-    let system = before();
+    }
+}
+
+/// The failpoints that an update of one payload after the other meets, each with how often it was met by then.
+pub(crate) fn steps(system: &Slots) -> Vec<(String, usize)> {
     let log = system.path("log");
     let done = system
         .command(&["update", "--jobs=1"])
@@ -287,23 +290,32 @@ fn an_update_of_slots_that_is_killed_at_any_step_is_finished_by_the_next_one() {
         .output()
         .unwrap();
     assert!(done.status.success(), "{done:?}");
-    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    let mut points = Vec::new();
-    for name in fs::read_to_string(&log).unwrap().lines() {
-        let count = counts.entry(name.to_owned()).or_default();
+    let text = fs::read_to_string(&log).unwrap();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut count = |name| {
+        let count = counts.entry(name).or_default();
         *count += 1;
-        points.push(format!("{name}@{count}"));
-    }
+        (name.to_owned(), *count)
+    };
+    text.lines().map(&mut count).collect()
+}
+
+#[test]
+fn an_update_of_slots_that_is_killed_at_any_step_is_finished_by_the_next_one() {
+    let before = two_installed();
+    let points = steps(&before());
+    let is_met = |step: &str| points.iter().any(|(name, _)| name == step);
     for step in failpoints()
         .iter()
         .filter(|n| n.starts_with("sysupdate-slot-"))
     {
-        assert!(counts.contains_key(step), "{step}: {counts:?}");
+        assert!(is_met(step), "{step}: {points:?}");
     }
-    for point in points
-        .into_iter()
-        .filter(|p| !p.starts_with("sysupdate-writing"))
+    for (name, count) in points
+        .iter()
+        .filter(|(name, _)| name != "sysupdate-writing")
     {
+        let point = format!("{name}@{count}");
         let system = before();
         let killed = system
             .command(&["update", "--jobs=1"])
