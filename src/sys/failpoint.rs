@@ -87,7 +87,7 @@ fn send(name: &str) -> io::Result<()> {
     let signal: Signal = format!("SIG{name}").parse()?;
     kill(Pid::this(), signal)?;
     let begun = Instant::now();
-    while signal::check().is_ok() && begun.elapsed() < Duration::from_secs(1) {
+    while signal::check().is_ok() && begun.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())

@@ -25,7 +25,7 @@ const ORDER: &str = "when() { systemctl show -P $1TimestampMonotonic $2; }
     [ 0 -lt $done ] && [ $done -le $begun ] && [ $begun -le $(when ActiveEnter sysinit.target) ] && echo in order";
 
 /// What the unit said in this boot, and how it ended.
-const SAID: &str = "journalctl -b --no-pager -o cat -t create-dirs-from-rpmdb
+const SAID: &str = "journal -o cat -t create-dirs-from-rpmdb
     echo $(systemctl show -P ActiveState create-dirs-from-rpmdb.service) $(systemctl show -P ExecMainStatus create-dirs-from-rpmdb.service)";
 
 /// A machine with the programs and units, which lists the directories at the moment when systemd-tmpfiles-setup.service starts,
@@ -126,7 +126,7 @@ fn a_directory_that_cannot_be_made_is_named_in_the_journal_and_the_boot_is_no_fa
         touch /opt/fx; systemctl --no-block reboot";
     machine.power_on(update).exits(REBOOT);
     let look = look();
-    let warned = "journalctl -b --no-pager -o cat -t create-dirs-from-rpmdb -p warning";
+    let warned = "journal -o cat -t create-dirs-from-rpmdb -p warning";
     let verify = "rpm -V fx-vardirs fx-ghost";
     let ran = machine.power_on(&format!("{look}; echo =; {warned}; echo =; {verify}"));
     let ran = ran.exits(0);

@@ -65,7 +65,7 @@ fn a_merge_that_fails_stops_no_boot_and_is_told_by_the_unit() {
             cd /.snapshots/2/snapshot/etc/etc.syncpoint && echo 99 > transactional-update.comparewith")
         .succeeds();
     let look = "ls /etc/new /etc/mine; ls -d /etc/etc.syncpoint; systemctl show -P Result transactional-update-boot.service
-        journalctl -b --no-pager -o cat -u transactional-update-boot.service | grep -o '^Warning: .* was not merged'; findmnt -n -o FSROOT /etc";
+        journal -o cat -u transactional-update-boot.service | grep -o '^Warning: .* was not merged'; findmnt -n -o FSROOT /etc";
     let ran = machine.power_on(look).exits(0);
     ran.says(".snapshots/99/snapshot/etc")
         .says("cannot access '/etc/mine'")

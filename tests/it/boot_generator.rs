@@ -191,7 +191,7 @@ fn beside_systemd_s_generator_there_is_one_default_target_in_whatever_order_they
     let machine = machine(Variant::RwSqlite);
     let script = format!(
         r#"
-        conflicts() {{ journalctl --sync; journalctl -b --no-pager -o cat | grep -c -e 'File exists' -e 'generator.\? failed'; }}
+        conflicts() {{ journal -o cat | grep -c -e 'File exists' -e 'generator.\? failed'; }}
         reload() {{ # reload TIMES: what there is then, counted
           for i in $(seq $1); do systemctl daemon-reload; echo $({EARLY}); done |
             grep . | uniq -c | sed 's/^ *//'; }}

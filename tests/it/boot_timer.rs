@@ -28,11 +28,11 @@ fn updated_by_the_timer(variant: Variant) {
     let machine = machine(variant);
     machine
         .power_on(&format!(
-            "{LOOK}; {WAIT}; journalctl -b --no-pager -u transactional-update.service"
+            "{LOOK}; {WAIT}; journal -u transactional-update.service"
         ))
         .exits(REBOOT)
         .says("/@/.snapshots/2/snapshot\nfx-etc-1.0-1.noarch\n");
-    let second = "systemctl start transactional-update.service && journalctl -b --no-pager -u transactional-update.service; ls /.snapshots | xargs; sleep 2";
+    let second = "systemctl start transactional-update.service && journal -u transactional-update.service; ls /.snapshots | xargs; sleep 2";
     machine
         .power_on(&format!("{LOOK}; {second}"))
         .exits(0)
@@ -75,7 +75,7 @@ fn the_timer_leaves_a_machine_alone_that_has_nothing_to_update() {
 fn the_unit_updates_as_the_configuration_says_and_a_failure_is_its_failure() {
     let machine = machine(Variant::RoSqlite);
     machine.prepare("echo UPDATE_METHOD=patch > /etc/transactional-update.conf; systemctl disable transactional-update.timer");
-    let run = "systemctl start transactional-update.service; systemctl show -P Result transactional-update.service; journalctl -b --no-pager -u transactional-update.service";
+    let run = "systemctl start transactional-update.service; systemctl show -P Result transactional-update.service; journal -u transactional-update.service";
     machine
         .power_on(run)
         .exits(0)
@@ -97,7 +97,7 @@ fn the_clean_up_unit_marks_what_is_old() {
         "systemctl disable transactional-update.timer; sed -i /cleanup/d /.snapshots/1/info.xml",
     );
     machine
-        .power_on("systemctl is-active transactional-update-cleanup.timer; systemctl start transactional-update-cleanup.service && grep cleanup /.snapshots/1/info.xml; journalctl -b --no-pager -u transactional-update-cleanup.service")
+        .power_on("systemctl is-active transactional-update-cleanup.timer; systemctl start transactional-update-cleanup.service && grep cleanup /.snapshots/1/info.xml; journal -u transactional-update-cleanup.service")
         .exits(0)
         .says("active\n  <cleanup>number</cleanup>\n")
         .says("Marked for deletion by snapper: #1 (important)");
@@ -198,7 +198,7 @@ fn the_unit_updates_images_of_all_collections_in_its_sandbox() {
         "d=/run/systemd/system/sysupdate.service.d; mkdir -p $d
          printf '%s\n' [Unit] ConditionVirtualization= [Service] 'ExecStartPre=grep -E \"^(CapBnd|NoNewPrivs|Seccomp):\" /proc/self/status' > $d/here.conf
          systemctl daemon-reload; systemctl start serve.socket; systemctl start --wait sysupdate.service; echo ended $?
-         journalctl -b --no-pager -o cat -u sysupdate.service; readlink /srv/images/current; cmp /srv/images/os_1.1.raw /srv/source/os_1.1.raw && cmp /srv/more/part_7 /srv/web/part_7 && echo same
+         journal -o cat -u sysupdate.service; readlink /srv/images/current; cmp /srv/images/os_1.1.raw /srv/source/os_1.1.raw && cmp /srv/more/part_7 /srv/web/part_7 && echo same
          stat -c '%a %u:%g' /srv/trees/tree_1.1/t/file; touch /srv/trees/tree_1.1/x || echo immutable; lsattr -d /srv/trees/tree_1.1; chattr -i /srv/trees/tree_1.1",
     ).exits(0);
     for text in [
@@ -245,7 +245,7 @@ fn an_update_that_is_stopped_or_overtaken_by_a_reboot_leaves_the_old_system() {
     // the unit with a command that would go on for long
     let begin = "d=/run/systemd/system/transactional-update.service.d; mkdir -p $d
         printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/transactional-update cleanup run sleep 1000\\n' > $d/slow.conf; systemctl daemon-reload
-        systemctl start --no-block transactional-update.service; for i in {1..100}; do pgrep -x sleep && break; sleep 0.1; done; ls /.snapshots | xargs";
+        systemctl start --no-block transactional-update.service; for i in {1..600}; do pgrep -x sleep && break; sleep 0.1; done; ls /.snapshots | xargs";
     machine
         .power_on(&format!("{begin}; systemctl stop transactional-update.service; ls -A /.snapshots | xargs; pgrep -x sleep; systemctl show -P Result transactional-update.service"))
         .exits(0)

@@ -53,7 +53,7 @@ fn a_boot_recovers_before_anything_else_works_on_snapshots() {
     machine
         .power_on(
             "systemctl is-failed transactional-update-recover.service; ls -A /.snapshots | xargs echo there:
-             journalctl -b --no-pager -o cat -u transactional-update-recover.service; systemctl --no-block reboot",
+             journal -o cat -u transactional-update-recover.service; systemctl --no-block reboot",
         )
         .exits(REBOOT)
         .says("there: 1\n")

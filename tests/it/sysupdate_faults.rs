@@ -4,11 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::http::Answer;
 use crate::sysupdate_limits::Mounted;
-use crate::sysupdate_update::{Site, image};
+use crate::sysupdate_update::{Site, image, wait_until};
 
 /// The bytes of an image of the usual length.
 fn content(version: &str) -> Arc<Vec<u8>> {
@@ -241,15 +240,17 @@ fn left_overs_of_systemd_go_and_what_it_left_pending_is_installed() {
 #[test]
 fn of_two_updates_at_once_one_refuses() {
     let site = Site::with(&["1"], "2");
-    let slow = Answer::of(&content("2"))
-        .etag("\"1\"")
-        .slow(10_000, Duration::from_millis(300));
-    site.answer("os_2.raw", slow);
-    let mut first = site.started(&["update"]);
-    while !site.path("images/.sysupdate.partial.os_2.raw").exists() {
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let (is_there, go_on) = (site.path("there"), site.path("go"));
+    let points = format!(
+        "sysupdate-checked=touch:{},sysupdate-acquired=wait:{}",
+        is_there.display(),
+        go_on.display()
+    );
+    let mut command = site.command(&["update"]);
+    let mut first = command.env("TU_FAILPOINTS", points).spawn().unwrap();
+    wait_until(|| is_there.exists());
     site.fails(&["update"], "is locked");
+    fs::write(&go_on, "").unwrap();
     assert!(first.wait().unwrap().success());
     site.has_only(&["1", "2"]);
 }

@@ -87,7 +87,7 @@ impl Image {
     #[track_caller]
     fn is_released(&self) {
         let path = self.path("image");
-        for _ in 0..200 {
+        for _ in 0..1200 {
             if ok("losetup", &["--associated", path.to_str().unwrap()]).is_empty() {
                 return;
             }

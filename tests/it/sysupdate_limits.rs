@@ -7,11 +7,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::mount::MsFlags;
 
 use crate::gpg::Gpg;
 use crate::http::Answer;
-use crate::sysupdate_update::{Site, image};
+use crate::sysupdate_update::{Site, image, wait_until};
 
 /// A file system of its own, as long as this lives.
 pub(crate) struct Mounted(PathBuf);
@@ -35,7 +36,14 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        nix::mount::umount(&self.0).unwrap();
+        // a child that another test starts just now may have something in it open until another program runs in it
+        wait_until(|| match nix::mount::umount(&self.0) {
+            Err(Errno::EBUSY) => false,
+            done => {
+                done.unwrap();
+                true
+            }
+        });
     }
 }
 

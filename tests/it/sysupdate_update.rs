@@ -512,17 +512,18 @@ fn a_service_manager_is_told_how_far_an_update_is() {
     let site = Site::with(&[], "1");
     let path = site.path("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
+    let is_told = Duration::from_millis(200);
+    manager.set_read_timeout(Some(is_told)).unwrap();
     let mut command = site.command(&["update"]);
     let mut child = command.env("NOTIFY_SOCKET", &path).spawn().unwrap();
-    manager
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
     let mut told = String::new();
     let mut bytes = [0; 1024];
     loop {
+        // asked before: what was sent until its end is read after it
+        let has_ended = child.try_wait().unwrap().is_some();
         match manager.recv(&mut bytes) {
             Ok(length) => told += &(String::from_utf8_lossy(&bytes[..length]).into_owned() + "\n"),
-            Err(_) if child.try_wait().unwrap().is_some() => break,
+            Err(_) if has_ended => break,
             Err(_) => {}
         }
     }
@@ -626,6 +627,8 @@ fn an_update_that_is_killed_at_any_step_is_finished_by_the_next_one() {
         assert!(counts.contains_key(step), "{step}: {counts:?}");
     }
     site.has_only(&["2", "3"]);
+    // in how many pieces the payloads come is not always the same
+    points.retain(|(name, number)| name != "sysupdate-writing" || *number <= 5);
     for (name, number) in points {
         let site = before_the_kill();
         let killed = site

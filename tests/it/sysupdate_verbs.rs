@@ -4,6 +4,8 @@ use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
 use crate::fx::failpoints;
 use crate::sysupdate_update::{Site, image};
 
@@ -324,6 +326,11 @@ fn a_person_sees_a_line_for_each_transfer_and_all_of_them_and_others_read_few_li
         ws_ypixel: 0,
     };
     let terminal = nix::pty::openpty(Some(&size), None).unwrap();
+    // what another test starts meanwhile does not keep it open
+    for end in [&terminal.master, &terminal.slave] {
+        let flags = FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC);
+        fcntl(end, flags).unwrap();
+    }
     let mut command = site.command(&["update"]);
     command.env("TERM", "xterm").stderr(terminal.slave);
     let mut child = command.spawn().unwrap();

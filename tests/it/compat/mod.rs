@@ -423,7 +423,7 @@ impl Comparison {
         let child = self.entering(tree, out.path(), &[(program, call)]).spawn();
         Started {
             child: child.unwrap(),
-            _out: out,
+            out,
         }
     }
 
@@ -443,7 +443,7 @@ impl Comparison {
                 .strip_prefix("LIMIT=")
                 .and_then(|rest| rest.split_once(' '));
             let (limited, call) = match limit {
-                Some((seconds, call)) => (format!("timeout -k 2 {seconds} "), call),
+                Some((seconds, call)) => (format!("timeout -k 30 {seconds} "), call),
                 None => (String::new(), *call),
             };
             let words = call.split(' ').filter(|word| !word.is_empty());
@@ -478,13 +478,14 @@ impl Comparison {
 /// A call that runs.
 pub(crate) struct Started {
     child: Child,
-    _out: tempfile::TempDir,
+    out: tempfile::TempDir,
 }
 
 impl Started {
     /// Waits until it has ended; whether it succeeded.
     pub(crate) fn wait(mut self) -> bool {
-        self.child.wait().unwrap().success()
+        self.child.wait().unwrap();
+        std::fs::read_to_string(self.out.path().join("0.exit")).unwrap() == "0\n"
     }
 
     /// Ends all its processes, as SIGKILL does, and waits until that is done.
