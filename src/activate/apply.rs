@@ -232,6 +232,7 @@ mod tests {
     #[test]
     fn mounts_that_an_earlier_switch_hides_are_not_shown_again() {
         let mount = |point: &str| Mount {
+            device: 0,
             root: "/".into(),
             point: point.into(),
             read_only: false,

@@ -155,6 +155,7 @@ mod tests {
 
     fn mounted(points: &[&str]) -> Vec<Mount> {
         let new = |p: &&str| Mount {
+            device: 0,
             root: "/".into(),
             point: p.into(),
             read_only: false,

@@ -66,6 +66,7 @@ mod tests {
 
     fn mount(point: &str, fs_type: &str) -> Mount {
         Mount {
+            device: 0,
             root: "/".into(),
             point: point.into(),
             read_only: false,

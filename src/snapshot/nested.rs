@@ -340,6 +340,7 @@ mod tests {
 
     fn mounted(root: &str, fs_type: &str) -> Mount {
         Mount {
+            device: 0,
             root: root.into(),
             point: "/etc".into(),
             read_only: false,

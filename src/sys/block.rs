@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{major, minor};
 
-use super::mount;
+use super::mount::{self, Mount};
 use super::root::{BLOCK_DEVICES, DEVICES, SWAPS};
 
 /// How many devices may be made of one another: a file system in LUKS in LVM in LUKS has five.
@@ -51,13 +51,16 @@ impl TableLock {
 /// `Unsupported` when it is on no device, or on several disks.
 pub fn disk_of(dir: &Path) -> io::Result<PathBuf> {
     let dir = fs::canonicalize(dir)?;
-    let mounts = mount::mounts()?;
-    let source = mount::mount_of(&mounts, &dir).map(|mount| mount.source.clone());
-    let source = source.filter(|source| source.starts_with(DEVICES));
-    let source = source.ok_or_else(|| unsupported("its file system is on no device"))?;
-    let device = fs::metadata(source)?.rdev();
-    let number = numbers(device);
-    Ok(Path::new(DEVICES).join(whole(Path::new(BLOCK_DEVICES), &number)?))
+    let name = disk_among(Path::new(BLOCK_DEVICES), &mount::mounts()?, &dir)?;
+    Ok(Path::new(DEVICES).join(name))
+}
+
+/// The name of it by what the kernel tells of `devices`.
+fn disk_among(devices: &Path, mounts: &[Mount], dir: &Path) -> io::Result<String> {
+    let numbers = mount::mount_of(mounts, dir).map_or(Vec::new(), candidates);
+    let number = numbers.iter().find(|number| devices.join(number).exists());
+    let number = number.ok_or_else(|| unsupported("its file system is on no device"))?;
+    whole(devices, number)
 }
 
 /// What uses the partition `partition` of the open block device, or all of the device: a mount, swap, or something that is mapped to it.
@@ -66,26 +69,42 @@ pub fn disk_of(dir: &Path) -> io::Result<PathBuf> {
 /// # Errors
 /// When the kernel cannot be asked.
 pub fn user(device: &File, partition: u32) -> io::Result<Option<String>> {
-    let mounts = mount::mounts()?;
     let swaps = fs::read_to_string(SWAPS).unwrap_or_default();
-    let number = |path: &Path| {
-        let there = fs::metadata(path).ok().filter(|there| there.rdev() != 0);
-        there.map(|there| numbers(there.rdev()))
-    };
-    let mut used: Vec<(String, String)> = Vec::new();
-    for mount in mounts.iter().filter(|m| m.source.starts_with(DEVICES)) {
-        let place = format!("mounted at {}", mount.point.display());
-        used.extend(number(&mount.source).map(|number| (number, place)));
-    }
-    for path in swaps
-        .lines()
-        .skip(1)
-        .filter_map(|line| line.split(' ').next())
-    {
-        used.extend(number(Path::new(path)).map(|number| (number, "used for swap".to_owned())));
-    }
+    let used = used(&mount::mounts()?, &swaps);
     let disk = numbers(device.metadata()?.rdev());
     user_of(Path::new(BLOCK_DEVICES), &disk, partition, &used)
+}
+
+/// The numbers of devices that these mounts and swaps use, and what for.
+fn used(mounts: &[Mount], swaps: &str) -> Vec<(String, String)> {
+    let mut used = Vec::new();
+    for mount in mounts {
+        let place = format!("mounted at {}", mount.point.display());
+        let of_it = candidates(mount).into_iter();
+        used.extend(of_it.map(|number| (number, place.clone())));
+    }
+    let swaps = swaps
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(' ').next());
+    let swaps = swaps.filter_map(|path| node(Path::new(path)));
+    used.extend(swaps.map(|number| (numbers(number), "used for swap".to_owned())));
+    used
+}
+
+/// The numbers that the device of a mount may have. What the kernel itself mounted is of `/dev/root`, which is no device, but its file
+/// system has the right number; that of btrfs has one that no device has, but is of a device.
+fn candidates(mount: &Mount) -> Vec<String> {
+    let source = Some(&mount.source).filter(|source| source.starts_with(DEVICES));
+    let source = source.and_then(|source| node(source));
+    let both = [Some(mount.device), source].into_iter().flatten();
+    both.map(numbers).collect()
+}
+
+/// The number of the device that `path` is.
+fn node(path: &Path) -> Option<u64> {
+    let there = fs::metadata(path).ok()?;
+    Some(there.rdev()).filter(|number| *number != 0)
 }
 
 fn numbers(device: u64) -> String {
@@ -231,6 +250,34 @@ mod tests {
         assert_eq!(user(1, &[]).as_deref(), Some("a part of dm-0"));
         assert_eq!(user(3, &[]), None);
         assert!(user_of(sys.path(), "7:7", 1, &[]).is_err());
+    }
+
+    #[test]
+    fn a_root_that_the_kernel_mounted_is_known_by_the_number_of_its_device() {
+        let info = "1 0 1:2 / / rw - ext4 /dev/root rw\n2 1 0:30 / /srv rw - tmpfs /dev/null rw\n";
+        let mounts = mount::parse_mountinfo(info.as_bytes());
+        let used = used(&mounts, "Filename Type\n/dev/zero partition\n");
+        let used: Vec<_> = used.iter().map(|(n, w)| (n.as_str(), w.as_str())).collect();
+        let source = numbers(fs::metadata("/dev/null").unwrap().rdev());
+        let swap = numbers(fs::metadata("/dev/zero").unwrap().rdev());
+        assert_eq!(
+            used,
+            [
+                ("1:2", "mounted at /"),
+                ("0:30", "mounted at /srv"),
+                (&*source, "mounted at /srv"),
+                (&*swap, "used for swap"),
+            ]
+        );
+        let sys = tempfile::tempdir().unwrap();
+        let place = sys.path().join("vda/vda2");
+        fs::create_dir_all(&place).unwrap();
+        fs::write(place.join("partition"), "2\n").unwrap();
+        fs::write(sys.path().join("vda/uevent"), "DEVNAME=vda\n").unwrap();
+        symlink("vda/vda2", sys.path().join("1:2")).unwrap();
+        let disk = |dir: &str| disk_among(sys.path(), &mounts, Path::new(dir));
+        assert_eq!(disk("/usr").unwrap(), "vda");
+        assert!(disk("/srv").is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::stat::makedev;
 use nix::unistd::{chroot, fchdir};
 
 use super::Root;
@@ -18,6 +19,8 @@ use super::root::{
 /// A mount of this namespace (proc_pid_mountinfo(5)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
+    /// The device of the file system, as stat(2) numbers it; on btrfs, and where it is on no device, a number that is no device's.
+    pub device: u64,
     /// The directory of the file system that is seen at the mount point; on btrfs it begins with the subvolume.
     pub root: PathBuf,
     /// Where it is mounted.
@@ -50,19 +53,21 @@ pub fn mounts() -> io::Result<Vec<Mount>> {
     Ok(parse_mountinfo(&fs::read(THREAD_MOUNTINFO)?))
 }
 
-fn parse_mountinfo(info: &[u8]) -> Vec<Mount> {
+pub(super) fn parse_mountinfo(info: &[u8]) -> Vec<Mount> {
     // any user may mount with FUSE, on a directory whose name is no text: that must not hide the other mounts
     let text = String::from_utf8_lossy(info);
     text.lines()
         .filter_map(|line| {
             let (before, after) = line.split_once(" - ")?;
-            let mut fields = before.split(' ').skip(3);
-            let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
+            let mut fields = before.split(' ').skip(2);
+            let (device, root) = (fields.next()?, fields.next()?);
+            let (point, options) = (fields.next()?, fields.next()?);
             let mut rest = after.split(' ');
             let (fs_type, source) = (rest.next()?, rest.next()?);
             let super_options = rest.next().unwrap_or("");
             let has_ro = |list: &str| list.split(',').any(|o| o == "ro");
             Some(Mount {
+                device: device_number(device).unwrap_or(0),
                 root: unescape(root),
                 point: unescape(point),
                 read_only: has_ro(options) || has_ro(super_options),
@@ -71,6 +76,12 @@ fn parse_mountinfo(info: &[u8]) -> Vec<Mount> {
             })
         })
         .collect()
+}
+
+/// A number like `8:1`.
+fn device_number(text: &str) -> Option<u64> {
+    let (major, minor) = text.split_once(':')?;
+    Some(makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Reads `etc/fstab` below `dir`; a missing file has no entries.
@@ -331,6 +342,7 @@ mod tests {
         assert_eq!(mounts[0].root, Path::new("/@/.snapshots/1/snapshot"));
         assert!(mounts[0].read_only && !mounts[1].read_only && mounts[2].read_only);
         assert_eq!(mounts[2].point, Path::new("/mnt/a b"));
+        assert_eq!(mounts[2].device, makedev(0, 21));
         assert_eq!(
             mount_of(&mounts, Path::new("/var/log")).unwrap().point,
             Path::new("/var")
