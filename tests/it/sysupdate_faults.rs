@@ -14,6 +14,12 @@ fn content(version: &str) -> Arc<Vec<u8>> {
     Arc::new(image(version, 100_000))
 }
 
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packed.write_all(bytes).unwrap();
+    packed.finish().unwrap()
+}
+
 const OTHER_DIGEST: &str = "00000000000000000000000000000000000000000000000000000000000000ff";
 
 #[test]
@@ -268,13 +274,52 @@ fn a_mirror_gives_what_the_main_server_does_not() {
 }
 
 #[test]
+fn what_comes_damaged_from_one_address_comes_from_the_next_and_nothing_of_it_stays() {
+    let mut site = Site::with(&["1"], "");
+    let url = site.server.url("/");
+    for id in ["10-tree", "20-image"] {
+        let path = format!("etc/sysupdate.d/{id}.transfer");
+        let text = fs::read_to_string(site.path(&path)).unwrap();
+        let mirror = format!("[Source]\nX-Mirror={url}mirror/\n");
+        site.write(&path, &text.replace("[Source]\n", &mirror));
+    }
+    site.offer("2");
+    let packed = gzip(&image("2", 100_000));
+    site.put("os_2.raw", packed.clone());
+    let mut other = packed.clone();
+    let middle = other.len() / 2;
+    other[middle..middle + 100].fill(0x55);
+    let names = ["tree_2.tar", "os_2.raw"];
+    let good = names.map(|name| site.payload(name));
+    let page = b"<html>not here</html>".repeat(1000);
+    let bad = [
+        // a member of which the rest is missing, and half a stream
+        [good[0][..600].to_vec(), packed[..middle].to_vec()],
+        [page, other],
+    ];
+    for bad in &bad {
+        for (name, bytes) in names.iter().zip(bad) {
+            let bytes = Answer::of(&Arc::new(bytes.clone())).etag("\"1\"");
+            site.answer(name, bytes.clone());
+            site.answer(&format!("mirror/{name}"), bytes);
+        }
+        let told = site.fails(&["update", "--jobs=1"], "the payload is damaged: ");
+        assert!(told.contains("tree_2.tar"), "{told}");
+        site.has_only(&["1"]);
+    }
+    for (name, bytes) in names.iter().zip(&good) {
+        site.answer(&format!("mirror/{name}"), Answer::of(bytes).etag("\"1\""));
+    }
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+}
+
+#[test]
 fn a_payload_that_becomes_too_large_for_its_file_system_leaves_nothing_there() {
     let mut site = Site::with(&["1"], "");
     site.offer("2");
     site.transfer("30-bomb", "Type=url-file\nMatchPattern=bomb_@v\n[Target]\nType=regular-file\nPath=/small\nMatchPattern=bomb_@v\n");
-    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    bomb.write_all(&vec![b'x'; 4 << 20]).unwrap();
-    site.put("bomb_2", bomb.finish().unwrap());
+    site.put("bomb_2", gzip(&vec![b'x'; 4 << 20]));
     let mounted = Mounted::new(&site, "small", "tmpfs", "size=1m");
     site.fails(&["update"], "No space left on device");
     assert!(mounted.names().is_empty());

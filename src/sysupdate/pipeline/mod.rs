@@ -185,7 +185,7 @@ pub enum Error {
     },
     /// A payload from a server needs a digest.
     NoDigest,
-    /// It cannot be decompressed, or is too large.
+    /// It cannot be decompressed, or is too large, or no archive where it has to be one.
     Damaged(io::Error),
     /// It could not be written.
     Writing(io::Error),
@@ -390,7 +390,7 @@ fn first_cause(
     let receiver = matches!(facts, Err(e) if !matches!(e, Error::Writing(_) | Error::Fetch(fetch::Error::Taking(_))));
     match written {
         _ if receiver => Ok(()),
-        Err(e) if !is_gone(e) => Err(Error::Writing(same(e))),
+        Err(e) if !is_gone(e) => Err(of_sink(same(e))),
         _ => {
             let later = [format.as_ref().err(), found.as_ref().err()];
             match later.into_iter().flatten().find_map(cause) {
@@ -398,6 +398,14 @@ fn first_cause(
                 None => Ok(()),
             }
         }
+    }
+}
+
+/// What keeps a payload from being taken: where it goes, or its own bytes, as an archive that is none.
+fn of_sink(e: io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => Error::Damaged(e),
+        _ => Error::Writing(e),
     }
 }
 

@@ -156,10 +156,7 @@ impl Payload<'_> {
         for url in &addresses {
             let taken = pipeline::take(self.job(Source::Url(&mut client, url), keep), sink()?);
             match taken {
-                // another address may have it
-                Err(e @ (pipeline::Error::Fetch(_) | pipeline::Error::Digest { .. })) => {
-                    first = first.or(Some(e));
-                }
+                Err(e) if may_be_elsewhere(&e) => first = first.or(Some(e)),
                 other => return self.judge(other),
             }
         }
@@ -248,6 +245,16 @@ impl Sink for Counter {
             from.consume(length);
             self.0 += length as u64;
         }
+    }
+}
+
+/// Whether another address may have what this one did not give.
+fn may_be_elsewhere(e: &pipeline::Error) -> bool {
+    match e {
+        pipeline::Error::Fetch(_) | pipeline::Error::Digest { .. } => true,
+        // a decoder finds other bytes before the digest does; what is too large is that everywhere
+        pipeline::Error::Damaged(e) => e.kind() != io::ErrorKind::FileTooLarge,
+        _ => false,
     }
 }
 
