@@ -1,5 +1,6 @@
 //! The program `sysupdate`: what it does with several collections, and how it goes back.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -314,6 +315,39 @@ fn using_a_version_again_that_is_killed_at_any_step_is_finished_by_the_next_call
     let used = "os_2.raw os_1+3-0.efi os_2+3-0.efi";
     let words: &[&str] = &["update", "2"];
     killed_everywhere(&[&["rollback"]], words, &[words], used, &["1", "2"]);
+}
+
+#[test]
+fn repairing_a_version_that_is_held_lets_it_be_used_again_wherever_it_is_killed_on_the_way() {
+    let before = || {
+        let site = Site::with(&["1", "2"], "");
+        site.ok(&["rollback"]);
+        fs::remove_file(site.path("images/os_2.raw")).unwrap();
+        site
+    };
+    let killed_at = |site: &Site, points: &str| {
+        let mut command = site.command(&["update", "2"]);
+        let done = command.env("TU_FAILPOINTS", points).output().unwrap();
+        done.status.signal()
+    };
+    let site = before();
+    let log = site.path("log");
+    assert_eq!(killed_at(&site, &format!("*=log:{}", log.display())), None);
+    let text = fs::read_to_string(log).unwrap();
+    let names: BTreeSet<&str> = text.lines().collect();
+    assert!(names.contains("sysupdate-lifted") && names.contains("sysupdate-back-noted"));
+    for name in names {
+        let site = before();
+        assert_eq!(killed_at(&site, &format!("{name}=kill")), Some(9), "{name}");
+        let record = site.path("var/lib/transactional-update/sysupdate/held/default");
+        // nobody has to ask for it again once it is not held any more
+        let record = fs::read_to_string(record).unwrap_or_default();
+        match record.contains(r#""becoming":"2""#) {
+            true => site.ok(&["update"]),
+            false => site.ok(&["update", "2"]),
+        };
+        site.has_only(&["1", "2"]);
+    }
 }
 
 #[test]

@@ -186,6 +186,11 @@ impl Run<'_> {
         dry.show()
     }
 
+    /// Whether a version was gone back from: it is held, or was until a run that was cut off.
+    fn is_to_be_used_again(&self, version: &Version) -> bool {
+        self.held.has(version) || self.held.becoming.as_ref() == Some(version)
+    }
+
     /// Lets a version be used again that was gone back from, and is all there now.
     fn use_again(&self, version: &Version) -> Result<()> {
         let survey = self.session.survey(self.definitions, true)?;
@@ -265,7 +270,7 @@ impl Run<'_> {
             return Ok(ExitCode::SUCCESS);
         }
         self.install(&plan)?;
-        if self.held.has(version) {
+        if self.is_to_be_used_again(version) {
             self.use_again(version)?;
         }
         out::say(format_args!(
@@ -436,7 +441,7 @@ impl Run<'_> {
     /// changed when it was gone back from are to be changed again.
     fn lift(&self, version: &Version) -> Result<()> {
         let mut held = self.held.clone();
-        held.becoming = held.has(version).then(|| version.clone());
+        held.becoming = self.is_to_be_used_again(version).then(|| version.clone());
         held.versions.retain(|other| other != version);
         match held == self.held {
             true => Ok(()),
