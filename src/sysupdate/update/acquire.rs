@@ -203,10 +203,7 @@ impl Work<'_> {
                 let goes_on = payload.goes_on();
                 let verified = payload.take(|| Ok(place.partial_file(goes_on)?))?;
                 let has = verified.sink().file().metadata()?.len();
-                self.has_its_size(has).or_else(|e| {
-                    discard()?;
-                    Err(e)
-                })?;
+                payload.keep_if(self.has_its_size(has))?;
                 let attributes = self.attributes(&verified)?;
                 place.file_pending(verified, &attributes).map(drop)?;
             }

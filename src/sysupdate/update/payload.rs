@@ -207,10 +207,21 @@ impl Payload<'_> {
             pipeline::Error::Fetch(_) => is_kept(),
             _ => false,
         };
-        if !stays {
-            (self.discard)()?;
+        let e = explained(e);
+        match stays {
+            true => Err(e),
+            false => self.keep_if(Err(e)),
         }
-        Err(explained(e))
+    }
+
+    /// What was taken of it goes when it is not `good`. Both errors are told when that fails.
+    pub(super) fn keep_if<T>(&self, good: Result<T>) -> Result<T> {
+        good.map_err(|e| match (self.discard)() {
+            Ok(()) => e,
+            Err(undo) => e.context(format!(
+                "what was taken could not be removed ({undo:#}); the next update does that; the first failure was"
+            )),
+        })
     }
 }
 
@@ -265,5 +276,52 @@ fn explained(e: pipeline::Error) -> Error {
         pipeline::Error::Writing(e) => Error::new(e).context("the payload cannot be written"),
         pipeline::Error::Ended(e) => Error::new(e),
         other => Error::msg(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Root;
+    use crate::sysupdate::cancel::Cancel;
+    use crate::sysupdate::fetch::Policy;
+    use crate::sysupdate::place::Bases;
+    use crate::sysupdate::source::Manifests;
+    use crate::sysupdate::testing;
+
+    #[test]
+    fn when_what_was_taken_cannot_be_removed_both_failures_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site {
+            root: &Root::at(dir.path()).unwrap(),
+            bases: &Bases::default(),
+            manifests: &Manifests::default(),
+            spool: None,
+            policy: &Policy::default(),
+            cancel: &Cancel::default(),
+            is_durable: false,
+        };
+        let transfer = testing::transfer("a");
+        let resource = testing::resource(&transfer, "", "1");
+        let told = |discard: &(dyn Fn() -> Result<()> + Sync)| {
+            let payload = Payload {
+                site: &site,
+                resource: &resource,
+                instance: &resource.source[0],
+                progress: &|_, _| {},
+                partial: None,
+                limit: 0,
+                discard,
+            };
+            let damaged = pipeline::Error::Damaged(io::Error::other("cut off"));
+            format!("{:#}", payload.judge::<()>(Err(damaged)).unwrap_err())
+        };
+        assert_eq!(told(&|| Ok(())), "the payload is damaged: cut off");
+        let both = told(&|| Err(anyhow!("removing x").context("no")));
+        assert_eq!(
+            both,
+            "what was taken could not be removed (no: removing x); the next update does that; the first failure was: \
+             the payload is damaged: cut off"
+        );
     }
 }
