@@ -169,7 +169,11 @@ impl<'t> Place<'t> {
         let failed = |e| NoDisk::NotWritten(self.disk.path().to_owned(), e);
         let extent = partition.extent.ok_or_else(lost).map_err(failed)?;
         let file = self.disk.file().try_clone().map_err(failed)?;
-        Ok(Slice { file, extent })
+        Ok(Slice {
+            file,
+            extent,
+            has: 0,
+        })
     }
 
     /// Makes a complete slot pending. Its bytes are on disk before it is marked, with its UUID and attributes.
@@ -238,6 +242,8 @@ impl Pending<'_> {
 pub struct Slice {
     file: File,
     extent: Extent,
+    /// Bytes of the payload that it has taken.
+    has: u64,
 }
 
 impl Slice {
@@ -246,11 +252,17 @@ impl Slice {
     pub fn length(&self) -> u64 {
         self.extent.length
     }
+
+    /// How many bytes of a payload are in it.
+    #[must_use]
+    pub fn has(&self) -> u64 {
+        self.has
+    }
 }
 
 impl Sink for Slice {
     fn take(&mut self, from: &mut dyn BufRead) -> io::Result<()> {
-        let mut written = 0;
+        self.has = 0;
         let mut to = Direct::new(&self.file, self.extent.start);
         loop {
             let bytes = from.fill_buf()?;
@@ -259,13 +271,13 @@ impl Sink for Slice {
             }
             let length = bytes.len();
             // never a byte behind the slot, whoever asks for it
-            if written + length as u64 > self.extent.length {
+            if self.has + length as u64 > self.extent.length {
                 let text = "File overly large, refusing.";
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
             }
             to.write(bytes)?;
             from.consume(length);
-            written += length as u64;
+            self.has += length as u64;
         }
     }
 }

@@ -256,6 +256,39 @@ fn what_is_larger_than_every_slot_changes_nothing() {
 }
 
 #[test]
+fn what_is_shorter_than_its_name_tells_is_not_installed_in_a_slot_that_is_free() {
+    let system = served(&[]);
+    let path = "etc/sysupdate.d/10-root.transfer";
+    let text = fs::read_to_string(system.path(path)).unwrap();
+    system.write(path, &text.replace("root_@v.raw", "root_@v_@s.raw"));
+    system.offer("1");
+    fs::remove_file(system.path("src/root_1.raw")).unwrap();
+    let before = system.slots();
+    for (size, why) in [
+        (
+            "700001",
+            "it has 700000 bytes, and not the 700001 of its name",
+        ),
+        ("700000", ""),
+    ] {
+        // how long it will be is not known before
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(&content("root", "1", 700_000)).unwrap();
+        let name = |size: &str| system.path(&format!("src/root_1_{size}.raw"));
+        fs::write(name(size), packed.finish().unwrap()).unwrap();
+        system.publish(&[]);
+        if why.is_empty() {
+            system.ok(&["update"]);
+            system.has_only(&["1"]);
+        } else {
+            system.fails(&["update", "--jobs=1"], why);
+            assert_eq!(system.slots(), before);
+            fs::remove_file(name(size)).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_label_that_is_too_long_changes_nothing() {
     let system = served(&["1"]);
     let before = system.slots();

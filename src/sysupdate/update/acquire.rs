@@ -226,6 +226,7 @@ impl Work<'_> {
             Ok(slice)
         };
         let verified = payload.take_staged(staged.and_then(|staged| staged.spooled), begin)?;
+        payload.keep_if(self.has_its_size(verified.sink().has()))?;
         failpoint::hit("sysupdate-slot-verified")?;
         place.pending(verified, &self.item.metadata).map(drop)?;
         Ok(failpoint::hit("sysupdate-slot-pending")?)
