@@ -274,6 +274,29 @@ fn a_mirror_gives_what_the_main_server_does_not() {
 }
 
 #[test]
+fn a_payload_that_breaks_off_at_one_address_goes_on_at_the_next_in_the_same_run() {
+    let site = Site::with(&["1"], "2");
+    let path = "etc/sysupdate.d/20-image.transfer";
+    let text = fs::read_to_string(site.path(path)).unwrap();
+    let mirror = format!("[Source]\nX-Mirror={}\n", site.server.url("/mirror/"));
+    site.write(path, &text.replace("[Source]\n", &mirror));
+    let good = Answer::of(&content("2")).etag("\"1\"");
+    site.answer("mirror/os_2.raw", good.clone());
+    // its length and its first bytes are looked at before
+    let cut = good.clone().cut_after(70_000);
+    site.answer_in_turn(
+        "os_2.raw",
+        vec![good.clone(), good, cut, Answer::status(404)],
+    );
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+    let seen = site.server.seen();
+    let asked = seen.iter().filter(|r| r.path == "/mirror/os_2.raw");
+    let ranges: Vec<_> = asked.map(|r| r.header("range")).collect();
+    assert_eq!(ranges, [Some("bytes=70000-")]);
+}
+
+#[test]
 fn what_comes_damaged_from_one_address_comes_from_the_next_and_nothing_of_it_stays() {
     let mut site = Site::with(&["1"], "");
     let url = site.server.url("/");

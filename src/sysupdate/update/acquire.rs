@@ -200,8 +200,8 @@ impl Work<'_> {
                 place.tree_pending(verified, &attributes).map(drop)?;
             }
             _ => {
-                let goes_on = payload.goes_on();
-                let verified = payload.take(|| Ok(place.partial_file(goes_on)?))?;
+                // asked anew for each address: the next one goes on with what the last one gave
+                let verified = payload.take(|| Ok(place.partial_file(payload.goes_on())?))?;
                 let has = verified.sink().file().metadata()?.len();
                 payload.keep_if(self.has_its_size(has))?;
                 let attributes = self.attributes(&verified)?;
