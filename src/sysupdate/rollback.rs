@@ -5,6 +5,9 @@
 //! that is installed last come first: the entry point leads from the first step on to a version of which all is there.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -280,17 +283,23 @@ pub fn execute(
 /// Gives `from` the name `to` in the same directory, durably. What has that name already stays what it is.
 fn rename(ground: Ground<'_>, found: &Directory, from: &Path, to: &Path) -> Result<()> {
     let dir = found.dir.as_ref().context("it has no directory")?;
-    let renamed = || -> std::io::Result<()> {
+    let renamed = || -> io::Result<()> {
         // what is immutable gets no other name
         let entry = beneath::open_entry(dir, from)?;
-        let lifted = attr::lift(std::os::fd::AsFd::as_fd(&entry))?;
-        beneath::rename_new(dir, from, to)?;
-        if let Some(lifted) = lifted {
-            attr::put_back(std::os::fd::AsFd::as_fd(&entry), lifted)?;
+        let lifted = attr::lift(entry.as_fd())?;
+        let renamed = beneath::rename_new(dir, from, to);
+        // also when its name stays
+        let put_back = lifted.map_or(Ok(()), |lifted| attr::put_back(entry.as_fd(), lifted));
+        match (renamed, put_back) {
+            (Err(e), Err(other)) => {
+                let text = format!("{e}; what made it immutable cannot be put back: {other}");
+                return Err(io::Error::new(e.kind(), text));
+            }
+            (renamed, put_back) => renamed.and(put_back)?,
         }
         if ground.is_durable {
             let above = to.parent().unwrap_or(Path::new(""));
-            std::fs::File::from(beneath::open_dir(dir, above)?).sync_all()?;
+            File::from(beneath::open_dir(dir, above)?).sync_all()?;
         }
         failpoint::hit("sysupdate-back-renamed")
     };

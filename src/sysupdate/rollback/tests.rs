@@ -1,6 +1,8 @@
 use super::*;
+use crate::sys::Root;
 use crate::sysupdate::definition::Kind;
 use crate::sysupdate::pattern::{Pattern, PatternList};
+use crate::sysupdate::place::Bases;
 use crate::sysupdate::testing::{instance, transfer, version};
 
 /// A transfer with these patterns of its target, and a link.
@@ -155,4 +157,31 @@ fn the_newest_whole_version_before_the_current_one_is_gone_back_to() {
         chosen(&all_a, &all_b, &[], None, Some("1.0")),
         "Update '1.0' not"
     );
+}
+
+#[test]
+fn what_is_immutable_stays_so_with_its_new_name_and_when_it_cannot_have_that() {
+    let dir = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let ground = Ground {
+        root: &Root::at(dir.path()).unwrap(),
+        bases: &Bases::default(),
+        is_durable: true,
+    };
+    let found = ground.make(&transfer("a")).unwrap();
+    let path = |name: &str| found.path.join(name);
+    for name in ["os_1+3-0", "os_2+0-0"] {
+        std::fs::write(path(name), "x").unwrap();
+    }
+    let file = File::open(path("os_1+3-0")).unwrap();
+    let is_root = nix::unistd::Uid::effective().is_root();
+    if is_root {
+        attr::make_immutable(file.as_fd()).unwrap();
+    }
+    let rename = |to: &str| rename(ground, &found, "os_1+3-0".as_ref(), to.as_ref());
+    let told = format!("{:#}", rename("os_2+0-0").unwrap_err());
+    assert!(told.contains("File exists"), "{told}");
+    assert!(!is_root || std::fs::remove_file(path("os_1+3-0")).is_err());
+    rename("os_1+0-0").unwrap();
+    assert!(!is_root || std::fs::remove_file(path("os_1+0-0")).is_err());
+    assert_eq!(attr::lift(file.as_fd()).unwrap().is_some(), is_root);
 }
