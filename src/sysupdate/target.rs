@@ -4,7 +4,7 @@
 //! an instance is in exactly one of the states, and only a [`Verified`] payload becomes pending. Names are reached from the
 //! descriptor of the target directory, and no link is followed; a link with the final name is replaced.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,6 +26,8 @@ use crate::sys::{Doing, Failure, attr, beneath, failpoint as point, out, subvolu
 
 /// Before the name of what is in the way of a directory that is installed; removed with other left-overs.
 const REPLACED: &str = ".#sysupdate.";
+/// Notes of a tree that is pending that nobody may write to it once it is installed: the run that installs it may not know its source.
+const READ_ONLY: &CStr = c"user.sysupdate_read_only";
 /// Of directories that are made on the way to a name.
 const DIR_MODE: u32 = 0o755;
 
@@ -37,7 +39,8 @@ pub struct Attributes {
     /// Time of the last change of a file.
     pub modified: Option<SystemTime>,
     /// Nobody may write: of a file no permission to, a directory is immutable once it is installed, and a subvolume read-only.
-    pub read_only: bool,
+    /// `None`: as it was when it became pending.
+    pub read_only: Option<bool>,
     /// A tree is a subvolume where the file system has such.
     pub is_subvolume: bool,
     /// Where it is from, without secrets; kept as `user.source_url`.
@@ -170,10 +173,9 @@ impl Place {
         let file = sparse.file();
         set_source(file, attributes, &self.shown);
         if let Some(mode) = attributes.mode {
-            let mode = if attributes.read_only {
-                mode & !0o222
-            } else {
-                mode
+            let mode = match attributes.read_only {
+                Some(true) => mode & !0o222,
+                _ => mode,
             };
             file.set_permissions(Permissions::from_mode(mode))
                 .doing(doing)?;
@@ -199,6 +201,9 @@ impl Place {
         let doing = || self.doing("completing");
         let tree = verified.into_sink();
         set_source(tree.dir(), attributes, &self.shown);
+        if attributes.read_only == Some(true) {
+            note(tree.dir(), READ_ONLY, b"1", &self.shown);
+        }
         if self.durable {
             syncfs(tree.dir()).doing(doing)?;
         }
@@ -289,7 +294,8 @@ impl Pending {
             other => other.doing(doing)?,
         }
         point::hit("sysupdate-installed").doing(doing)?;
-        if attributes.read_only {
+        let was_noted = place.take_note();
+        if attributes.read_only.unwrap_or(was_noted) {
             place.lock(attributes.is_subvolume);
         }
         Ok(())
@@ -305,6 +311,20 @@ fn in_the_way(e: &io::Error) -> bool {
 }
 
 impl Place {
+    /// Whether it is noted that nobody may write to the tree, which says nothing any more once it is installed.
+    fn take_note(&self) -> bool {
+        let taken = || {
+            let dir = beneath::enter(&self.dir, &self.name)?;
+            let is_there = xattr::all(&dir)?.contains_key(READ_ONLY);
+            if is_there {
+                xattr::remove(&dir, READ_ONLY)?;
+            }
+            Ok::<_, io::Error>(is_there)
+        };
+        // a file has no such note
+        taken().unwrap_or(false)
+    }
+
     /// Keeps a tree from being changed. A file system that cannot do that is only told.
     fn lock(&self, is_subvolume: bool) {
         let set = || {
@@ -335,10 +355,15 @@ fn set_source(object: impl AsFd, attributes: &Attributes, shown: &Path) {
         (c"user.source_etag", &attributes.etag),
     ];
     for (name, value) in wanted {
-        let Some(value) = value else { continue };
-        if let Err(e) = xattr::set(&object, name, value.as_bytes()) {
-            tracing::debug!("{}: {name:?} is not kept: {e}", shown.display());
+        if let Some(value) = value {
+            note(&object, name, value.as_bytes(), shown);
         }
+    }
+}
+
+fn note(object: impl AsFd, name: &CStr, value: &[u8], shown: &Path) {
+    if let Err(e) = xattr::set(object, name, value) {
+        tracing::debug!("{}: {name:?} is not kept: {e}", shown.display());
     }
 }
 

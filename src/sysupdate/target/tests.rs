@@ -87,7 +87,7 @@ fn a_file_is_partial_then_pending_then_installed_under_one_name_at_a_time() {
     let wanted = Attributes {
         mode: Some(0o640),
         modified: Some(UNIX_EPOCH + Duration::from_secs(1_234_567_890)),
-        read_only: true,
+        read_only: Some(true),
         is_subvolume: false,
         url: Some("http://host/os_1.raw".into()),
         etag: Some("\"one\"".into()),
@@ -193,7 +193,7 @@ fn a_tree_is_installed_also_over_a_tree_a_file_or_a_link() {
         let place = target.place("os_1").unwrap();
         let verified = target.tree(&place, content);
         let wanted = Attributes {
-            read_only,
+            read_only: Some(read_only),
             ..Attributes::default()
         };
         place
@@ -219,6 +219,34 @@ fn a_tree_is_installed_also_over_a_tree_a_file_or_a_link() {
         attr::put_back(dir.as_fd(), lifted).unwrap();
     }
     install(b"five", false);
+}
+
+#[test]
+fn a_tree_is_read_only_as_it_was_to_be_when_it_became_pending_unless_it_is_said_anew() {
+    for (first, then, is_locked) in [
+        (Some(true), None, true),
+        (Some(true), Some(false), false),
+        (Some(false), Some(true), true),
+        (Some(false), None, false),
+        (None, None, false),
+    ] {
+        let target = Target::new();
+        let with = |read_only| Attributes {
+            read_only,
+            ..Attributes::default()
+        };
+        let place = target.place("os_1").unwrap();
+        let tree = target.tree(&place, b"x");
+        drop(place.tree_pending(tree, &with(first)).unwrap());
+        let pending = target.place("os_1").unwrap().found_pending().unwrap();
+        pending.install(&with(then)).unwrap();
+        let dir = File::open(target.path("os_1")).unwrap();
+        assert!(xattr::all(&dir).unwrap().is_empty(), "{first:?} {then:?}");
+        if nix::unistd::Uid::effective().is_root() {
+            let lifted = attr::lift(dir.as_fd()).unwrap();
+            assert_eq!(lifted.is_some(), is_locked, "{first:?} {then:?}");
+        }
+    }
 }
 
 #[test]

@@ -298,7 +298,7 @@ pub(super) fn attributes(transfer: &Transfer, item: &Item, facts: Option<&Facts>
     Attributes {
         mode: metadata.mode,
         modified: modified.and_then(|since| UNIX_EPOCH.checked_add(since)),
-        read_only: metadata.read_only == Some(true),
+        read_only: metadata.read_only,
         is_subvolume: transfer.target.kind == Kind::Subvolume,
         url: None,
         etag: facts.and_then(|facts| facts.etag.clone()),
