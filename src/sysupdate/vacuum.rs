@@ -91,7 +91,7 @@ pub enum Kept {
     Linked,
     /// It is being installed.
     Installing,
-    /// It is the newest one, and no other one is complete.
+    /// It is the newest one, and no other one is complete and was not gone back from.
     Newest,
 }
 
@@ -116,7 +116,7 @@ impl fmt::Display for Impossible {
                         Kept::Booted => "is booted",
                         Kept::Linked => "is what a link shows to",
                         Kept::Installing => "is the one to install",
-                        Kept::Newest => "is the newest, and no other one is complete",
+                        Kept::Newest => "is the newest, and no other one can take its place",
                     };
                     write!(f, "{} {version} {why}", if at == 0 { ":" } else { "," })?;
                 }
@@ -276,6 +276,8 @@ impl<'p> Planner<'p> {
                 at != number
                     && self.stays[at]
                     && set.is_complete()
+                    // nobody wants to be left with what was gone back from
+                    && !self.wish.held.contains(&set.version)
                     && self.wish.installing != Some(&set.version)
             };
             if others.any(is_safe) {

@@ -170,9 +170,34 @@ fn the_newest_version_goes_only_when_another_complete_one_stays() {
     let e = half.plan(&wish).unwrap_err();
     assert!(
         e.to_string()
-            .contains("2 is the newest, and no other one is complete"),
+            .contains("2 is the newest, and no other one can take its place"),
         "{e}"
     );
+}
+
+#[test]
+fn what_was_gone_back_from_does_not_take_the_place_of_the_newest_version() {
+    // 2 runs until the next boot, 1 was gone back to
+    let slots = System::new(&[("1 2", Some(0)), ("1 2", None)]);
+    let (two, three) = (version("2"), version("3"));
+    let wish = Wish {
+        installing: Some(&three),
+        booted: Some(&two),
+        held: vec![two.clone()],
+        ..Wish::default()
+    };
+    let e = slots.plan(&wish).unwrap_err();
+    assert_eq!(
+        e.to_string(),
+        "No partition slot can be emptied for 0: 2 is booted, 1 is the newest, and no other one can take its place; nothing is changed"
+    );
+    // once 1 runs, 2 goes
+    let one = version("1");
+    let wish = Wish {
+        booted: Some(&one),
+        ..wish
+    };
+    assert_eq!(slots.plan(&wish).unwrap(), "1:2 0:2");
 }
 
 #[test]
