@@ -200,6 +200,20 @@ pub fn make_dirs(dir: impl AsFd, rel: &Path, mode: u32) -> io::Result<Vec<PathBu
     Ok(made)
 }
 
+/// Whether [`make_dirs`] could make `rel` below `dir`, as far as what is there tells that.
+///
+/// # Errors
+/// What is in the way: ELOOP for a link, ENOTDIR for what is no directory.
+pub fn can_make_dirs(dir: impl AsFd, rel: &Path) -> io::Result<()> {
+    for above in rel.ancestors() {
+        match open_dir(dir.as_fd(), above) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            other => return other.map(drop),
+        }
+    }
+    Ok(())
+}
+
 /// Makes an empty file `rel` below `dir` when nothing is there; returns whether it made one.
 ///
 /// # Errors

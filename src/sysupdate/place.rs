@@ -158,6 +158,17 @@ impl Bases {
         }
     }
 
+    /// Whether [`Bases::make`] could make it, as far as what is there tells that.
+    ///
+    /// # Errors
+    /// As [`Bases::make`].
+    pub fn can_make(&self, root: &Root, place: &Place) -> Result<(), Unknown> {
+        let (root, path) = self.find(root, place)?;
+        let could =
+            beneath::open_root(root.path()).and_then(|top| beneath::can_make_dirs(top, &path));
+        could.map_err(|e| Unknown::NotMade(root.join(&path), e))
+    }
+
     /// The root that a place is in, and where it is there.
     fn find(&self, root: &Root, place: &Place) -> Result<(Root, PathBuf), Unknown> {
         let rel = root::relative(&place.path);

@@ -223,6 +223,31 @@ fn a_directory_in_place_of_the_link_is_found_before_anything_changes() {
 }
 
 #[test]
+fn a_link_on_the_way_to_what_is_to_be_made_is_found_before_anything_changes() {
+    for (path, link, why) in [
+        (
+            "/images",
+            "/lib/os/current",
+            "20-image: CurrentSymlink= $W/lib/os/current: no link is followed",
+        ),
+        (
+            "/lib/new",
+            "current.raw",
+            "20-image: $W/lib/new cannot be made",
+        ),
+    ] {
+        let site = Site::with(&["1", "2"], "3");
+        fs::create_dir_all(site.path("usr/lib")).unwrap();
+        symlink("usr/lib", site.path("lib")).unwrap();
+        site.transfer("20-image", &format!("Type=url-file\nMatchPattern=os_@v.raw\n[Target]\nType=regular-file\nPath={path}\nMatchPattern=os_@v.raw\nInstancesMax=2\nCurrentSymlink={link}\n"));
+        let before = site.left();
+        let top = site.path("").display().to_string();
+        site.fails(&["update"], &why.replace("$W", top.trim_end_matches('/')));
+        assert_eq!(site.left(), before);
+    }
+}
+
+#[test]
 fn left_overs_of_systemd_go_and_what_it_left_pending_is_installed() {
     let site = Site::with(&["1"], "2");
     site.write("images/.#sysupdateos_2.raw0123456789abcdef", "x");

@@ -14,7 +14,7 @@ use super::Site;
 use super::assign::{Assigned, assign};
 use super::plan::{Item, Plan};
 use super::prospect::Prospect;
-use crate::sys::{fs as sysfs, out};
+use crate::sys::{beneath, fs as sysfs, out};
 use crate::sysupdate::decompress::Size;
 use crate::sysupdate::definition::{Kind, Location};
 use crate::sysupdate::fetch::Client;
@@ -224,12 +224,16 @@ fn unchangeable(
     plan: &Plan,
     slots: &BTreeMap<usize, Assigned>,
 ) -> Vec<String> {
-    let emptied = plan.vacuum.removals.iter().filter_map(|removal| {
-        match enabled[removal.resource].target[removal.instance].spot {
-            Spot::Partition { number, .. } => Some((removal.resource, number)),
-            Spot::Path(_) => None,
-        }
-    });
+    let removals = plan.vacuum.removals.iter();
+    let removals = removals.map(|removal| (removal.resource, removal.instance));
+    let removed = removals.chain(plan.strays.iter().copied());
+    let emptied =
+        removed.filter_map(
+            |(resource, instance)| match enabled[resource].target[instance].spot {
+                Spot::Partition { number, .. } => Some((resource, number)),
+                Spot::Path(_) => None,
+            },
+        );
     let written = slots
         .iter()
         .map(|(resource, slot)| (*resource, slot.number));
@@ -293,6 +297,9 @@ fn writable(
         return Ok(());
     };
     let found = site.bases.open(site.root, place)?;
+    if found.dir.is_none() {
+        site.bases.can_make(site.root, place)?;
+    }
     // of one that is made later, what is above it
     let there = found.path.ancestors().find(|path| path.is_dir());
     let there = there.unwrap_or(site.root.path());
@@ -318,20 +325,17 @@ fn writable(
 
 /// What is in the way of a link.
 fn link(site: &Site<'_>, resource: &Resource<'_>) -> Option<String> {
-    let transfer = resource.transfer;
-    let link = transfer.target.current_symlink.as_ref()?;
-    let path = match link.is_absolute() {
-        true => site.root.join(link),
-        false => {
-            let found = site
-                .bases
-                .open(site.root, transfer.target.place.as_ref()?)
-                .ok()?;
-            found.path.join(link)
-        }
-    };
-    let id = &transfer.id;
+    // of one in a directory that is made later, nothing is in the way
+    let link = site.ground().link(resource.transfer).ok()??;
+    let path = link.shown;
+    let id = &resource.transfer.id;
     let shown = path.display();
+    let parent = link.path.parent().unwrap_or(Path::new(""));
+    if let Err(e) = beneath::can_make_dirs(&link.dir, parent) {
+        return Some(format!(
+            "{id}: CurrentSymlink= {shown}: no link is followed on the way to it, and nothing else than a directory: {e}"
+        ));
+    }
     if fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir()) {
         return Some(format!(
             "{id}: CurrentSymlink= cannot replace the directory {shown}"
