@@ -123,7 +123,7 @@ fn a_disk_that_becomes_shorter_under_an_update_is_not_marked() {
     }
 }
 
-/// A device with two slots and, over all of it, a file system; definitions are in the directory `d`.
+/// A device with three slots and, over all of it, a file system; definitions are in the directory `d`.
 fn device(dir: &Path) -> Loop {
     require_root();
     let at = |path: &str| dir.join(path).display().to_string();
@@ -138,7 +138,7 @@ fn device(dir: &Path) -> Loop {
         .output();
     assert!(made.unwrap().status.success());
     let slot = format!("size=1MiB, type={ROOT}, name=\"_empty\"\n");
-    sfdisk::make(&device.0, &format!("label: gpt\n{slot}{slot}"));
+    sfdisk::make(&device.0, &format!("label: gpt\n{slot}{slot}{slot}"));
     for dir in ["d", "src", "mnt"] {
         fs::create_dir(at(dir)).unwrap();
     }
@@ -153,11 +153,13 @@ fn device(dir: &Path) -> Loop {
 }
 
 fn update(dir: &Path) -> Output {
+    called(dir, "update")
+}
+
+fn called(dir: &Path, verb: &str) -> Output {
     let definitions = format!("--definitions={}", dir.join("d").display());
-    command(PROGRAM)
-        .args([&definitions, "update"])
-        .output()
-        .unwrap()
+    let mut program = command(PROGRAM);
+    program.args([&definitions, verb]).output().unwrap()
 }
 
 #[track_caller]
@@ -181,9 +183,26 @@ fn nothing_is_written_to_a_device_that_is_mounted() {
         assert!(done.status.success(), "{program}: {done:?}");
     };
     let point = point.to_str().unwrap();
+    run("sfdisk", &["--part-label", &device.0, "2", "beta_1"]);
     run("mount", &["-t", "btrfs", &device.0, point]);
     is_refused(dir.path(), &device, &format!("mounted at {point}"));
+    // what a disabled transfer has there stays, and nothing fails for it
+    let text = fs::read_to_string(dir.path().join("d/a.transfer")).unwrap();
+    let beta = text.replace("MatchPattern=root_", "MatchPattern=beta_");
+    let beta = format!("[Transfer]\nFeatures=off\n{beta}");
+    fs::write(dir.path().join("d/b.transfer"), beta).unwrap();
+    let vacuum = || {
+        let done = called(dir.path(), "vacuum");
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success(), "{told}");
+        (told, sfdisk::dump(&device.0).contains("name=\"beta_1\""))
+    };
+    let (told, is_there) = vacuum();
+    let why = format!("b: {}p2 is mounted at {point}", device.0);
+    assert!(told.contains(&why) && is_there, "{told}");
     run("umount", &[point]);
+    let (told, is_there) = vacuum();
+    assert!(!is_there, "{told}");
     assert!(update(dir.path()).status.success());
     assert!(sfdisk::dump(&device.0).contains("name=\"root_1\""));
 }
