@@ -135,12 +135,13 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "vacuum",
-        "Removes versions that are too many by InstancesMax=, what was begun and never finished, and what disabled transfers have. A version goes \
-         as a whole, incomplete ones first, then the oldest. What any transfer protects, what runs, what a link shows to and the newest version stay.",
+        "Removes versions that are too many by InstancesMax=, what was begun and never finished, and what disabled transfers \
+         have and no other one. A version goes as a whole, incomplete ones first, then the oldest. What any transfer protects, what runs, what a \
+         link shows to and the newest version stay; so does a partition of a disabled transfer that is in use.",
     ),
     (
         "cleanup",
-        "Removes what was installed and what no transfer that takes part owns any more: after a transfer file was removed, or its path or its \
+        "Removes what was installed and what no transfer that takes part owns any more, of whatever collection: after a transfer file was removed, or its path or its \
          pattern changed. What was ever installed is found by the install database, which systemd-sysupdate(8) has as well; what --definitions= \
          installed has one of its own for each directory. What any transfer protects, what runs and what a link shows to stay, and no symbolic \
          link is followed. Also when no transfer file is left, then all of the collection goes. With -A all collections are cleaned up, \

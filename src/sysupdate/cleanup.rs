@@ -1,10 +1,9 @@
 //! Removing what was installed once, and what no transfer that takes part owns any more.
 //!
 //! The plan is made before anything goes, and one thing that cannot be read keeps all. Invariant: nothing goes that an enabled transfer
-//! owns, by whatever path, that holds such a thing or is in one; nor a version that is protected, that runs, or that a link shows to. No
-//! link is followed on the way to what goes.
+//! of any collection owns, by whatever path, that holds such a thing or is in one; nor a version that is protected, that runs, or that a
+//! link shows to. No link is followed on the way to what goes.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,6 +16,7 @@ use super::definition::Kind;
 use super::directory::{self, Side};
 use super::installdb::{Database, Entry, Place};
 use super::instance::{Instance, Resource, Spot};
+use super::owned::{Owned, id, real_path};
 use super::pattern::PatternList;
 use super::place::Ground;
 use super::remove;
@@ -54,21 +54,8 @@ struct Candidate {
     id: (u64, u64),
 }
 
-/// What stays.
-#[derive(Default)]
-struct Owned {
-    /// Paths that are owned with all that is below them.
-    paths: BTreeSet<PathBuf>,
-    /// Paths above which nothing goes.
-    places: BTreeSet<PathBuf>,
-    /// The same files, by device and inode: one file system may be mounted twice.
-    ids: BTreeSet<(u64, u64)>,
-    /// Where links of transfers show to, with the path of the root.
-    linked: Vec<PathBuf>,
-}
-
-/// What goes by the entries of `database`, of what `survey` does not find in targets of enabled transfers; `booted` is the version that runs.
-/// Entries that are none are told.
+/// What goes by the entries of `database`, of what neither enabled transfers of `survey` have nor those of other collections, which are in
+/// `owned`; `booted` is the version that runs. Entries that are none are told.
 ///
 /// # Errors
 /// When anything cannot be read.
@@ -76,10 +63,11 @@ pub fn plan(
     ground: Ground<'_>,
     survey: &Survey<'_>,
     booted: Option<&Version>,
+    mut owned: Owned,
     database: &Database<'_>,
 ) -> Result<Plan> {
     let entries = database.entries()?;
-    let mut owned = Owned::of(ground, survey)?;
+    owned.add(ground, &survey.enabled)?;
     let mut plan = Plan::default();
     let mut candidates = Vec::new();
     let mut is_useful = vec![false; entries.len()];
@@ -98,7 +86,7 @@ pub fn plan(
             None => is_useful[number] = true,
         }
     }
-    let kept = kept_versions(ground, survey, booted, &owned, &candidates)?;
+    let kept = kept_versions(ground, survey, booted, &candidates)?;
     let protected: Vec<&String> = all(survey).flat_map(|r| &r.transfer.protected).collect();
     let stays = |candidate: &Candidate| {
         let version = &candidate.found.version;
@@ -106,9 +94,9 @@ pub fn plan(
     };
     // before the others: what is in one that goes would go with it
     let stay = candidates.iter().filter(|c| stays(c));
-    owned.places.extend(stay.map(|c| c.real.clone()));
+    stay.for_each(|c| owned.keep(c.real.clone()));
     for candidate in candidates {
-        if owned.has(&candidate) || stays(&candidate) {
+        if owned.has(&candidate.real, candidate.id) || stays(&candidate) {
             // what is owned needs its entry for the time when it is not
             is_useful[candidate.entry] = true;
         } else {
@@ -221,74 +209,21 @@ fn kept_versions(
     ground: Ground<'_>,
     survey: &Survey<'_>,
     booted: Option<&Version>,
-    owned: &Owned,
     candidates: &[Candidate],
 ) -> Result<Vec<Version>> {
     let mut kept: Vec<Version> = booted.cloned().into_iter().collect();
+    let mut linked = Vec::new();
     for resource in all(survey) {
         let at = ground.linked(resource)?;
         kept.extend(at.map(|at| resource.target[at].version.clone()));
+        linked.extend(ground.shown_to(resource.transfer)?);
     }
     // a link may still show to what its transfer does not know any more
-    let linked = candidates.iter().filter(|candidate| {
-        owned
-            .linked
-            .iter()
-            .any(|to| to.starts_with(&candidate.found.shown))
-    });
-    kept.extend(linked.map(|candidate| candidate.found.version.clone()));
+    let is_shown = |candidate: &&Candidate| {
+        let path = &candidate.found.shown;
+        linked.iter().any(|to| to.starts_with(path))
+    };
+    let shown = candidates.iter().filter(is_shown);
+    kept.extend(shown.map(|candidate| candidate.found.version.clone()));
     Ok(kept)
-}
-
-impl Owned {
-    fn of(ground: Ground<'_>, survey: &Survey<'_>) -> Result<Owned> {
-        let mut owned = Owned::default();
-        for resource in all(survey) {
-            owned.linked.extend(ground.shown_to(resource.transfer)?);
-        }
-        for resource in &survey.enabled {
-            if resource.transfer.target.kind == Kind::Partition {
-                continue;
-            }
-            let Some(dir) = ground.open(resource.transfer)?.dir else {
-                continue;
-            };
-            let real = real_path(&dir)?;
-            for instance in &resource.target {
-                let Spot::Path(path) = &instance.spot else {
-                    continue;
-                };
-                owned.ids.extend(id(&dir, path)?);
-                owned.paths.insert(real.join(path));
-            }
-            owned.places.insert(real);
-        }
-        owned.places.extend(owned.paths.iter().cloned());
-        Ok(owned)
-    }
-
-    fn has(&self, candidate: &Candidate) -> bool {
-        let path = &candidate.real;
-        let is_in_one = path.ancestors().any(|above| self.paths.contains(above));
-        // what is below a path follows it in the order of paths
-        let next = self.places.range(path.clone()..).next();
-        let holds_one = next.is_some_and(|place| place.starts_with(path));
-        self.ids.contains(&candidate.id) || is_in_one || holds_one
-    }
-}
-
-/// Where an open directory is, without links.
-fn real_path(dir: &OwnedFd) -> io::Result<PathBuf> {
-    std::fs::read_link(root::descriptor_path(dir.as_fd()))
-}
-
-/// The device and the inode of an entry; `None` when there is none.
-fn id(dir: &OwnedFd, path: &Path) -> io::Result<Option<(u64, u64)>> {
-    let parent = path.parent().unwrap_or(Path::new(""));
-    let name = path.file_name().unwrap_or_default();
-    let stat = beneath::open_dir(dir, parent).and_then(|dir| beneath::stat_at(dir, name));
-    match stat {
-        Err(e) if beneath::is_no_directory(&e) => Ok(None),
-        other => other.map(|stat| Some((stat.st_dev, stat.st_ino))),
-    }
 }

@@ -23,6 +23,7 @@ pub mod installdb;
 pub mod instance;
 pub mod manifest;
 mod note;
+pub mod owned;
 pub mod partition_type;
 pub mod pattern;
 pub mod pipeline;

@@ -6,6 +6,7 @@ use super::definition::{Definitions, Kind, Location, Place, Transfer};
 use super::directory::{self, Side};
 use super::gpt::{Disk, DiskId, Table};
 use super::instance::{Instance, Resource, Slot, Slots};
+use super::owned::Owned;
 use super::partition_type::PartitionType;
 use super::pattern::PatternList;
 use super::place::{Bases, Ground};
@@ -20,7 +21,7 @@ use crate::sys::{Root, out};
 pub struct Survey<'d> {
     /// Those that take part, in the order in which they are installed.
     pub enabled: Vec<Resource<'d>>,
-    /// Those that take no part, with what is in their targets.
+    /// Those that take no part, with what is in their targets and none of the others has.
     pub disabled: Vec<Resource<'d>>,
     /// The sets of those that take part.
     pub sets: Sets,
@@ -68,6 +69,12 @@ impl<'d> Survey<'d> {
                 true => enabled.push(resource),
                 false => disabled.push(resource),
             }
+        }
+        if !disabled.is_empty() {
+            let mut owned = Owned::default();
+            owned.add(ground, &enabled)?;
+            let mut all = disabled.iter_mut();
+            all.try_for_each(|resource| owned.leave_unowned(ground, resource))?;
         }
         let sets = Sets::of(&enabled);
         Ok(Survey {

@@ -240,6 +240,26 @@ fn an_update_removes_what_disabled_transfers_have() {
 }
 
 #[test]
+fn what_an_enabled_transfer_has_is_not_that_of_a_disabled_one() {
+    let system = System::with(&["1.1"], &["1.0"]);
+    // the same target by another name, and with something of its own
+    symlink("images", system.path().join("by")).unwrap();
+    let text =
+        fs::read_to_string(system.path().join("usr/lib/sysupdate.d/50-root.transfer")).unwrap();
+    let beta = format!("[Transfer]\nFeatures=extra\n{text}");
+    let beta = beta.replace("Path=/images", "Path=/by");
+    system.write("etc/sysupdate.d/60-beta.transfer", &beta);
+    system.printed(&["vacuum"]);
+    assert_eq!(system.names("images"), ["os_1.0.raw"]);
+    system.printed(&["acquire"]);
+    system.printed(&["--offline", "update"]);
+    assert_eq!(
+        system.names("images"),
+        ["current.raw", "os_1.0.raw", "os_1.1.raw"]
+    );
+}
+
+#[test]
 fn read_only_subvolumes_and_those_in_them_are_removed() {
     let machine = Machine::of(Variant::RoSqlite);
     machine.install();

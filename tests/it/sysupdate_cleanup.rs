@@ -208,6 +208,26 @@ fn what_is_protected_or_shown_to_stays_and_so_does_what_a_transfer_owns_by_anoth
 }
 
 #[test]
+fn what_a_transfer_of_another_collection_owns_stays() {
+    let system = System::new();
+    // it was moved to a component, with its link
+    fs::remove_file(system.path("etc/sysupdate.d/a.transfer")).unwrap();
+    system.transfer(".moved", "a", "/images", "os_@v");
+    system.ok(&["cleanup"]);
+    assert_eq!(system.names("images"), ["os_1", "os_2"]);
+    assert_eq!(system.entries(DATABASE), ["/images/./os_@v"]);
+    system.ok(&["-A", "cleanup"]);
+    assert_eq!(system.names("images"), ["os_1", "os_2"]);
+    // what cannot be read may own anything
+    system.write("etc/sysupdate.bad.d/a.transfer", "[Source]\nType=none\n");
+    system.fails(&["cleanup"], "component 'bad': whether it owns any of that");
+    fs::remove_file(system.path("etc/sysupdate.bad.d/a.transfer")).unwrap();
+    fs::remove_file(system.path("etc/sysupdate.moved.d/a.transfer")).unwrap();
+    system.ok(&["cleanup"]);
+    assert!(system.names("images").is_empty());
+}
+
+#[test]
 fn without_definitions_only_the_command_itself_cleans_up_and_one_that_is_refused_keeps_all() {
     let system = System::new();
     system.transfer(".part", "p", "/parts", "p_@v");
@@ -232,11 +252,15 @@ fn without_definitions_only_the_command_itself_cleans_up_and_one_that_is_refused
     assert_eq!(rest(&system), [2, 1, 1]);
     system.write("etc/sysupdate.d/bad.transfer", "[Source]\nType=none\n");
     system.fails(&["cleanup"], "Source Type= must be one of");
-    system.fails(&["-A", "cleanup"], "Not cleaned up: what has no component.");
-    assert_eq!(rest(&system), [2, 0, 1]);
+    // it might own what the others have
+    system.fails(
+        &["-A", "cleanup"],
+        "Not cleaned up: what has no component, component 'off', component 'part'.",
+    );
+    assert_eq!(rest(&system), [2, 1, 1]);
     fs::remove_file(system.path("etc/sysupdate.d/bad.transfer")).unwrap();
     system.ok(&["cleanup"]);
-    assert_eq!(rest(&system), [0, 0, 1]);
+    assert_eq!(rest(&system), [0, 1, 1]);
     // of a component, nothing but its database may be left
     fs::rename(system.path("etc/sysupdate.off.d"), system.path("etc/gone")).unwrap();
     system.ok(&["-A", "cleanup"]);

@@ -258,6 +258,18 @@ fn the_slots_of_a_disabled_transfer_are_emptied_but_for_the_version_that_runs() 
 }
 
 #[test]
+fn the_slots_that_an_enabled_transfer_has_are_not_those_of_a_disabled_one() {
+    let system = two();
+    let text = fs::read_to_string(system.path("etc/sysupdate.d/10-root.transfer")).unwrap();
+    let beta = format!("[Transfer]\nFeatures=off\n{text}");
+    let of_its_own = beta.replace("MatchPattern=root_@v\n", "MatchPattern=beta_@v root_@v\n");
+    system.write("etc/sysupdate.d/15-beta.transfer", &of_its_own);
+    let before = system.dump();
+    system.ok(&["vacuum"]);
+    assert_eq!(system.dump(), before);
+}
+
+#[test]
 fn a_disk_that_cannot_be_used_is_named_with_the_reason() {
     let system = two();
     let one = format!("label: gpt\nsize=1MiB, type={ROOT}, name=\"root_1\"\n");

@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::sys::lock::WriteLock;
 use crate::sys::{out, signal};
 use crate::sysupdate::cleanup::{self, Plan};
-use crate::sysupdate::definition::{Collection, Definitions};
+use crate::sysupdate::definition::{self, Collection, Definitions};
 use crate::sysupdate::installdb::{self, Database};
+use crate::sysupdate::owned::Owned;
 
 use super::collections::{self, Failures, called};
 use super::dry::DryRun;
@@ -78,5 +79,27 @@ pub(super) fn show(
 fn plan(session: &Session, definitions: &Definitions, database: &Database<'_>) -> Result<Plan> {
     let survey = session.survey(definitions, true)?;
     let booted = session.booted()?;
-    cleanup::plan(session.ground(), &survey, booted.as_ref(), database)
+    let ground = session.ground();
+    cleanup::plan(ground, &survey, booted.as_ref(), others(session)?, database)
+}
+
+/// What transfers of all other collections own: one that was moved there takes along what it installed.
+fn others(session: &Session) -> Result<Owned> {
+    let mut owned = Owned::default();
+    let (components, _) = definition::components(&session.root, &session.specifiers)?;
+    let components = components.into_iter();
+    let components = components.map(|c| Collection::Component(c.name));
+    for collection in std::iter::once(Collection::Default).chain(components) {
+        if collection == session.asked.collection {
+            continue;
+        }
+        let about = || format!("{}: whether it owns any of that", called(&collection));
+        let mut add = || {
+            let found = Definitions::load(&session.root, &collection, &session.specifiers)?;
+            let survey = session.survey(&found, true)?;
+            owned.add(session.ground(), &survey.enabled)
+        };
+        add().with_context(about)?;
+    }
+    Ok(owned)
 }
