@@ -7,10 +7,11 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::{Flock, FlockArg, OFlag, openat};
+use nix::sys::stat::Mode;
 
-use super::out;
 use super::owner::Owner;
+use super::{Root, beneath, out};
 
 /// The right to change what is on disk. Whatever mutates takes `&WriteLock`; it is given back on drop, and by
 /// the kernel when the process dies.
@@ -27,6 +28,8 @@ pub enum LockError {
     Held(PathBuf, String),
     /// The lock file could not be opened, made or locked, or is no file that may be written to.
     File(PathBuf, io::Error),
+    /// The same of a lock file whose place nobody can choose.
+    Fixed(PathBuf, io::Error),
     /// The directory could not be opened or locked.
     Directory(PathBuf, io::Error),
 }
@@ -45,6 +48,11 @@ impl fmt::Display for LockError {
                 f,
                 "cannot lock {}: {e}; see that a regular file can be written there, or let LOCKFILE in tukit.conf \
                  name another one",
+                path.display()
+            ),
+            LockError::Fixed(path, e) => write!(
+                f,
+                "cannot lock {}: {e}; see that a regular file can be written there",
                 path.display()
             ),
             LockError::Directory(path, e) => write!(f, "cannot lock {}: {e}", path.display()),
@@ -68,23 +76,48 @@ impl WriteLock {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(io)?;
         }
-        // O_NONBLOCK: a FIFO is opened, and refused, instead of waited for
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
         let opened = File::options()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
-            .custom_flags(flags.bits())
+            .custom_flags(flags().bits())
             .open(path);
-        let file = opened.map_err(|e| match e.raw_os_error() {
-            Some(code) if code == Errno::ELOOP as i32 => io(io::Error::other("it is a link")),
-            _ => io(e),
+        let file = opened.map_err(|e| io(or_link(e, "it is a link")))?;
+        WriteLock::noted(file, path, LockError::File)
+    }
+
+    /// The same of the file `rel` in a system. No link is followed on the way either: `root` may be the system of somebody else, whose
+    /// links lead out of it.
+    ///
+    /// # Errors
+    /// As [`WriteLock::file`].
+    pub fn in_root(root: &Root, rel: &Path) -> Result<WriteLock, LockError> {
+        let path = root.join(rel);
+        let opened = || {
+            let above = rel.parent().unwrap_or(Path::new(""));
+            let name = rel.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+            let top = beneath::open_root(root.path())?;
+            beneath::make_dirs(&top, above, 0o755)?;
+            let dir = beneath::open_dir(&top, above)?;
+            let flags = flags() | OFlag::O_CREAT | OFlag::O_RDWR | OFlag::O_CLOEXEC;
+            let mode = Mode::from_bits_truncate(0o644);
+            Ok(File::from(openat(&dir, name, flags, mode)?))
+        };
+        let file = opened().map_err(|e| {
+            let e = or_link(e, "it, or a directory on the way to it, is a link");
+            LockError::Fixed(path.clone(), e)
         })?;
+        WriteLock::noted(file, &path, LockError::Fixed)
+    }
+
+    /// Locks an open file, and notes in it who holds it.
+    fn noted(file: File, path: &Path, failed: Failed) -> Result<WriteLock, LockError> {
+        let io = |e: io::Error| failed(path.to_owned(), e);
         if !file.metadata().map_err(io)?.is_file() {
             return Err(io(io::Error::other("it is no regular file")));
         }
-        let mut held = lock(file, path, LockError::File)?;
+        let mut held = lock(file, path, failed)?;
         let note = format!("pid {}\n{}\n", std::process::id(), Owner::this());
         let noted = held
             .set_len(0)
@@ -116,11 +149,23 @@ impl WriteLock {
     }
 }
 
-fn lock(
-    file: File,
-    path: &Path,
-    failed: fn(PathBuf, io::Error) -> LockError,
-) -> Result<Flock<File>, LockError> {
+/// What it is that failed with a path.
+type Failed = fn(PathBuf, io::Error) -> LockError;
+
+/// How a lock file is opened: a link is not followed, and a FIFO is opened, and refused, instead of waited for.
+fn flags() -> OFlag {
+    OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY
+}
+
+/// The error of what was opened; `link` when it is one.
+fn or_link(e: io::Error, link: &str) -> io::Error {
+    match e.raw_os_error() {
+        Some(code) if code == Errno::ELOOP as i32 => io::Error::other(link),
+        _ => e,
+    }
+}
+
+fn lock(file: File, path: &Path, failed: Failed) -> Result<Flock<File>, LockError> {
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(mut file, errno)| match errno {
         Errno::EWOULDBLOCK => {
             let mut note = Vec::new();
@@ -158,6 +203,29 @@ mod tests {
         );
         drop(first);
         assert!(WriteLock::file(&path).is_ok());
+    }
+
+    #[test]
+    fn no_link_leads_to_a_lock_file_outside_of_its_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let (system, outside) = (dir.path().join("system"), dir.path().join("outside"));
+        fs::create_dir(&system).unwrap();
+        fs::create_dir(&outside).unwrap();
+        let root = Root::at(&system).unwrap();
+        let lock = || WriteLock::in_root(&root, Path::new("run/x/lock"));
+        for link in ["run", "run/x", "run/x/lock"] {
+            let link = system.join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(&outside, &link).unwrap();
+            let refused = lock().unwrap_err().to_string();
+            assert!(refused.contains("on the way to it, is a link"), "{refused}");
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+            fs::remove_file(link).unwrap();
+        }
+        let first = lock().unwrap();
+        assert!(matches!(lock(), Err(LockError::Held(..))));
+        drop(first);
+        assert!(lock().is_ok());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fetch::Facts;
 use super::pipeline::Sha256;
-use crate::sys::beneath;
+use crate::sys::{Root, beneath};
 
 /// How long what nobody went on with is kept.
 pub const KEPT_FOR: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -45,7 +45,7 @@ pub struct Spool {
 }
 
 impl Spool {
-    /// Opens it, and makes it, for us alone, when it is not there.
+    /// Opens the one at a path that somebody named, and makes it, for us alone, when it is not there.
     ///
     /// # Errors
     /// The error of mkdir(2) or open(2); also when others can write there, who could exchange what is kept.
@@ -54,7 +54,21 @@ impl Spool {
             .recursive(true)
             .mode(0o700)
             .create(path)?;
-        let dir = beneath::open_root(path)?;
+        Spool::of(beneath::open_root(path)?)
+    }
+
+    /// Opens the one of a system, and makes it when it is not there. No link is followed on the way: it may lead out of the system.
+    ///
+    /// # Errors
+    /// As [`Spool::open`]; also for a link.
+    pub fn in_root(root: &Root, rel: &Path) -> io::Result<Spool> {
+        let top = beneath::open_root(root.path())?;
+        beneath::make_dirs(&top, rel.parent().unwrap_or(Path::new("")), 0o755)?;
+        beneath::make_dirs(&top, rel, 0o700)?;
+        Spool::of(beneath::open_dir(&top, rel)?)
+    }
+
+    fn of(dir: OwnedFd) -> io::Result<Spool> {
         let there = fstat(&dir)?;
         if there.st_mode & 0o022 != 0 || there.st_uid != Uid::effective().as_raw() {
             return Err(io::Error::other("others can write there"));
@@ -215,6 +229,34 @@ mod tests {
         again.remove(&digest(1)).unwrap();
         again.remove(&digest(1)).unwrap();
         assert_eq!(fs::read_dir(&path).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn no_link_leads_to_a_spool_outside_of_its_system() {
+        let dir = tempfile::tempdir().unwrap();
+        let (system, outside) = (dir.path().join("system"), dir.path().join("outside"));
+        fs::create_dir(&system).unwrap();
+        fs::create_dir(&outside).unwrap();
+        let root = Root::at(&system).unwrap();
+        let open = || Spool::in_root(&root, Path::new("var/lib/spool"));
+        for link in ["var", "var/lib", "var/lib/spool"] {
+            let link = system.join(link);
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            symlink(&outside, &link).unwrap();
+            assert!(open().is_err());
+            assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+            fs::remove_file(link).unwrap();
+        }
+        open().unwrap().set_record(&digest(1), &record()).unwrap();
+        assert_eq!(open().unwrap().record(&digest(1)), Some(record()));
+        let mode = |path| {
+            fs::metadata(system.join(path))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o7777
+        };
+        assert_eq!((mode("var/lib"), mode("var/lib/spool")), (0o755, 0o700));
     }
 
     #[test]

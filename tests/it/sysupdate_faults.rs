@@ -215,6 +215,34 @@ fn links_are_replaced_and_never_written_through() {
 }
 
 #[test]
+fn nothing_is_locked_or_kept_outside_of_the_system_through_a_link_in_it() {
+    let site = Site::with(&["1"], "2");
+    let outside = tempfile::tempdir().unwrap();
+    let is_empty = || fs::read_dir(outside.path()).unwrap().count() == 0;
+    fs::rename(site.path("run"), site.path("run.away")).unwrap();
+    symlink(outside.path(), site.path("run")).unwrap();
+    for words in [&["update"][..], &["vacuum"], &["cleanup"], &["rollback"]] {
+        site.fails(
+            words,
+            "sysupdate.lock: it, or a directory on the way to it, is a link",
+        );
+        assert!(is_empty());
+    }
+    fs::remove_file(site.path("run")).unwrap();
+    fs::rename(site.path("run.away"), site.path("run")).unwrap();
+    let state = site.path("var/lib/transactional-update");
+    fs::rename(&state, site.path("state.away")).unwrap();
+    symlink(outside.path(), &state).unwrap();
+    let told = site.ok(&["acquire"]);
+    assert!(told.contains("What is received cannot be kept"), "{told}");
+    site.run(&["update"]);
+    assert!(is_empty());
+    fs::remove_file(&state).unwrap();
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+}
+
+#[test]
 fn a_directory_in_place_of_the_link_is_found_before_anything_changes() {
     let site = Site::with(&[], "1");
     fs::create_dir_all(site.path("images/current.raw")).unwrap();

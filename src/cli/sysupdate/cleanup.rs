@@ -5,24 +5,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::sys::lock::WriteLock;
 use crate::sys::{out, signal};
 use crate::sysupdate::cleanup::{self, Plan};
 use crate::sysupdate::definition::{self, Collection, Definitions};
 use crate::sysupdate::installdb::{self, Database};
 use crate::sysupdate::owned::Owned;
 
+use super::Session;
 use super::collections::{self, Failures, called};
 use super::dry::DryRun;
-use super::{LOCK_FILE, Session};
 
 /// The command. A collection of which no transfer is left is cleaned up as well: somebody asks for it.
 pub(super) fn go(session: &Session) -> Result<ExitCode> {
     signal::install()?;
-    let _lock = match session.asked.is_dry_run {
-        true => None,
-        false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
-    };
+    let _lock = session.lock()?;
     if !session.asked.is_of_all {
         return one(session);
     }

@@ -18,7 +18,8 @@ mod update;
 mod vacuum;
 
 use std::cmp::Ordering;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ use json::{Form, Json};
 
 use super::error;
 use crate::sys::cmd::Argv;
+use crate::sys::lock::WriteLock;
 use crate::sys::tool::Tool;
 use crate::sys::{Root, out, root, signal};
 use crate::sysupdate::cancel::Cancel;
@@ -43,6 +45,7 @@ use crate::sysupdate::pattern::boolean;
 use crate::sysupdate::place::{Bases, Ground, Unknown};
 use crate::sysupdate::signature;
 use crate::sysupdate::source::{Asking, Manifests};
+use crate::sysupdate::spool::Spool;
 use crate::sysupdate::{Specifiers, Survey, Version};
 
 /// The command line as clap knows it.
@@ -215,12 +218,28 @@ impl Session {
         }
     }
 
+    /// The right to change something; a dry run needs none.
+    fn lock(&self) -> Result<Option<WriteLock>> {
+        match self.asked.is_dry_run {
+            true => Ok(None),
+            false => Ok(Some(WriteLock::in_root(&self.root, LOCK_FILE.as_ref())?)),
+        }
+    }
+
     /// The directory in which what is received is kept, if it is kept.
     fn spool(&self) -> Option<PathBuf> {
         match &self.asked.keep {
             Keep::Usual => Some(self.root.join(SPOOL)),
             Keep::In(dir) => Some(dir.clone()),
             Keep::Nowhere => None,
+        }
+    }
+
+    /// Opens that directory, and makes it when it is not there.
+    fn open_spool(&self, path: &Path) -> io::Result<Spool> {
+        match &self.asked.keep {
+            Keep::Usual => Spool::in_root(&self.root, SPOOL.as_ref()),
+            Keep::In(_) | Keep::Nowhere => Spool::open(path),
         }
     }
 

@@ -5,24 +5,20 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, out, signal};
 use crate::sysupdate::held::Held;
 use crate::sysupdate::rollback::{self, Plan, Step};
 use crate::sysupdate::update::unfinished;
 use crate::sysupdate::{Survey, Transfer};
 
+use super::Session;
 use super::dry::DryRun;
-use super::{LOCK_FILE, Session};
 
 /// The command.
 pub(super) fn go(session: &Session, version: Option<&str>) -> Result<ExitCode> {
     signal::install()?;
     let asked = &session.asked;
-    let _lock = match asked.is_dry_run {
-        true => None,
-        false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
-    };
+    let _lock = session.lock()?;
     let definitions = session.enabled()?;
     let booted = match asked.has_reboot {
         true => Some(session.known_booted()?),

@@ -8,7 +8,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
-use crate::sys::lock::WriteLock;
 use crate::sys::{failpoint, notify, out, signal};
 use crate::sysupdate::cancel::Cancel;
 use crate::sysupdate::definition::Definitions;
@@ -30,7 +29,7 @@ use crate::sysupdate::{Resource, Survey, Version};
 use super::dry::DryRun;
 use super::progress::Shown;
 use super::rollback as back;
-use super::{LOCK_FILE, Session, cleanup, collections, vacuum};
+use super::{Session, cleanup, collections, vacuum};
 
 /// Transfers at a time, when nothing is said.
 const JOBS: usize = 4;
@@ -42,10 +41,7 @@ pub(super) fn go(
     until_pending: bool,
 ) -> Result<ExitCode> {
     signal::install()?;
-    let _lock = match session.asked.is_dry_run {
-        true => None,
-        false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
-    };
+    let _lock = session.lock()?;
     failpoint::hit("sysupdate-locked")?;
     collections::each(session, |session, definitions| {
         one(session, definitions, version, until_pending)
@@ -138,7 +134,7 @@ fn one(
 /// Without one, a transfer that breaks off begins anew the next time; that is no reason not to begin it.
 fn open_spool(session: &Session) -> Option<Spool> {
     let path = session.spool()?;
-    let opened = Spool::open(&path).and_then(|spool| {
+    let opened = session.open_spool(&path).and_then(|spool| {
         spool.remove_older(spool::KEPT_FOR)?;
         Ok(spool)
     });

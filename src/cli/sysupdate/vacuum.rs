@@ -7,23 +7,18 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::sys::lock::WriteLock;
 use crate::sys::out;
 use crate::sysupdate::Survey;
-use crate::sysupdate::spool::Spool;
 use crate::sysupdate::sweep::{Gone, Sweep, What};
 use crate::sysupdate::vacuum::{Plan, Why, Wish, plan};
 
+use super::Session;
 use super::dry::DryRun;
 use super::json::{Form, Json};
-use super::{LOCK_FILE, Session};
 
 /// The command.
 pub(super) fn go(session: &Session) -> Result<ExitCode> {
-    let _lock = match session.asked.is_dry_run {
-        true => None,
-        false => Some(WriteLock::file(&session.root.join(LOCK_FILE))?),
-    };
+    let _lock = session.lock()?;
     let definitions = session.transfers(|found| !found.transfers.is_empty())?;
     let survey = session.survey(&definitions, true)?;
     let booted = session.booted()?;
@@ -95,7 +90,9 @@ fn empty_spool(session: &Session) -> Result<()> {
     let Some(path) = session.spool().filter(|path| path.is_dir()) else {
         return Ok(());
     };
-    let emptied = Spool::open(&path).and_then(|spool| spool.remove_older(Duration::ZERO));
+    let emptied = session
+        .open_spool(&path)
+        .and_then(|spool| spool.remove_older(Duration::ZERO));
     emptied.with_context(|| format!("emptying {}", path.display()))
 }
 
