@@ -137,7 +137,8 @@ const COMMANDS: &[(&str, &str)] = &[
         "vacuum",
         "Removes versions that are too many by InstancesMax=, what was begun and never finished, and what disabled transfers \
          have and no other one. A version goes as a whole, incomplete ones first, then the oldest. What any transfer protects, what runs, what a \
-         link shows to and the newest version stay; so does a partition of a disabled transfer that is in use.",
+         link shows to and the newest version stay, and in the image of a disk the version whose root is mounted (see --image); so does a \
+         partition of a disabled transfer that is in use.",
     ),
     (
         "cleanup",

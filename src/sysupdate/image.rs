@@ -28,6 +28,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub struct Image {
     /// Where it is mounted.
     pub path: PathBuf,
+    /// The number of the partition that its root is, when it is the image of a disk: whatever is written there is destroyed by the mount,
+    /// or destroys it.
+    pub partition: Option<u32>,
     _lock: WriteLock,
 }
 
@@ -46,6 +49,7 @@ impl Image {
         let name = format!("{}-{}.lock", there.dev(), there.ino());
         let lock = WriteLock::file(&place.join(name))?;
         let mut options = vec!["loop".to_owned()];
+        let mut partition = None;
         match Disk::open(&live, file, false)?.table() {
             Ok(table) => {
                 let root = root(&table, architecture).with_context(|| {
@@ -56,6 +60,7 @@ impl Image {
                     .with_context(|| format!("partition {} leads out of {shown}", root.number))?;
                 options.push(format!("offset={}", extent.start));
                 options.push(format!("sizelimit={}", extent.length));
+                partition = Some(root.number);
             }
             Err(NoDisk::Table(_, Bad::None)) => {}
             Err(e) => bail!(e),
@@ -73,7 +78,11 @@ impl Image {
             .run()
             .and_then(Done::succeeded)
             .with_context(|| format!("{shown} cannot be mounted"))?;
-        Ok(Image { path, _lock: lock })
+        Ok(Image {
+            path,
+            partition,
+            _lock: lock,
+        })
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Bases {
     pub explicit: Option<PathBuf>,
     /// The disk of the system, when that is in an image (`--image`), on the running system.
     pub image: Option<PathBuf>,
+    /// The number of the partition of it that the system is mounted from.
+    pub image_root: Option<u32>,
 }
 
 /// Why a directory of a transfer is not known.
@@ -41,7 +43,7 @@ pub enum Unknown {
     Unreadable(PathBuf, io::Error),
     /// It is missing, and cannot be made.
     NotMade(PathBuf, io::Error),
-    /// It is a disk.
+    /// It is a disk, which has no directories.
     Disk,
 }
 
@@ -55,7 +57,7 @@ impl fmt::Display for Unknown {
             Unknown::Explicit => f.write_str("PathRelativeTo=explicit requires --transfer-source= to be specified."),
             Unknown::Unreadable(path, e) => write!(f, "{} cannot be read: {e}", path.display()),
             Unknown::NotMade(path, e) => write!(f, "{} cannot be made: {e}", path.display()),
-            Unknown::Disk => f.write_str("partitions cannot be written yet"),
+            Unknown::Disk => f.write_str("partitions of a disk are in no directory"),
         }
     }
 }
@@ -240,7 +242,8 @@ impl Ground<'_> {
         match &self.bases.image {
             // every directory of it is on this disk
             Some(image) if self.root.join(path).is_dir() => {
-                Disk::open(&Root::live(), image, writable)
+                let disk = Disk::open(&Root::live(), image, writable)?;
+                Ok(disk.with_mounted(self.bases.image_root))
             }
             _ => Disk::open(self.root, path, writable),
         }
@@ -329,7 +332,7 @@ mod tests {
             esp: Some("/efi".into()),
             xbootldr: None,
             explicit: Some(root.join("src")),
-            image: None,
+            ..Bases::default()
         };
         let path = |bases: &Bases, base| {
             let place = Place {

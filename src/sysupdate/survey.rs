@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use super::definition::{Definitions, Kind, Location, Place, Transfer};
 use super::directory::{self, Side};
 use super::gpt::{Disk, DiskId, Table};
-use super::instance::{Instance, Resource, Slot, Slots};
+use super::instance::{Instance, Resource, Slot, Slots, Spot};
 use super::owned::Owned;
 use super::partition_type::PartitionType;
 use super::pattern::PatternList;
@@ -82,6 +82,31 @@ impl<'d> Survey<'d> {
             disabled,
             sets,
         })
+    }
+
+    /// The version whose root the system that is worked on is mounted from, when that is in the image of a disk.
+    ///
+    /// # Errors
+    /// When a disk cannot be opened.
+    pub fn mounted(&self, root: &Root, bases: &Bases) -> Result<Option<Version>> {
+        let ground = Ground {
+            root,
+            bases,
+            is_durable: false,
+        };
+        let all = self.enabled.iter().chain(&self.disabled);
+        let all = all.filter(|_| bases.image_root.is_some());
+        for resource in all.filter(|resource| resource.slots.is_some()) {
+            let mounted = ground.disk(resource.transfer, false)?.mounted();
+            let is_it = |instance: &&Instance| match instance.spot {
+                Spot::Partition { number, .. } => mounted == Some(number),
+                Spot::Path(_) => false,
+            };
+            if let Some(instance) = resource.target.iter().find(is_it) {
+                return Ok(Some(instance.version.clone()));
+            }
+        }
+        Ok(None)
     }
 
     /// The versions that links of the targets show to.

@@ -16,7 +16,7 @@ use super::version::Version;
 pub struct Wish<'v> {
     /// The version that is to be installed, which needs room; `None` to clean up only.
     pub installing: Option<&'v Version>,
-    /// The version that runs.
+    /// The version that runs, or whose root is mounted.
     pub booted: Option<&'v Version>,
     /// The versions that links show to.
     pub linked: Vec<Version>,
@@ -85,7 +85,7 @@ pub enum Impossible {
 pub enum Kept {
     /// A transfer protects it.
     Protected,
-    /// It runs.
+    /// It runs, or its root is mounted.
     Booted,
     /// A link shows to it.
     Linked,
@@ -113,7 +113,7 @@ impl fmt::Display for Impossible {
                 for (at, (version, kept)) in kept.iter().enumerate() {
                     let why = match kept {
                         Kept::Protected => "is protected",
-                        Kept::Booted => "is booted",
+                        Kept::Booted => "is in use",
                         Kept::Linked => "is what a link shows to",
                         Kept::Installing => "is the one to install",
                         Kept::Newest => "is the newest, and no other one can take its place",

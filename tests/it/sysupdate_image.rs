@@ -28,8 +28,13 @@ fn ok(program: &str, words: &[&str]) -> String {
 }
 
 impl Image {
-    /// A file system with versions 1 and 2 to be had, and `more` in the target of the transfer file.
+    /// A file system with versions 1 and 2 to be had, by a transfer file with this target.
     fn new(target: &str) -> Image {
+        Image::with(target, &[])
+    }
+
+    /// The same, with `more` files.
+    fn with(target: &str, more: &[(&str, &str)]) -> Image {
         require_root();
         let image = Image(tempfile::tempdir().unwrap());
         for dir in ["etc/sysupdate.d", "src", "images", "run"] {
@@ -43,6 +48,11 @@ impl Image {
         fs::write(tree.join("etc/os-release"), "ID=test\n").unwrap();
         for version in ["1", "2"] {
             fs::write(tree.join(format!("src/os_{version}.raw")), version).unwrap();
+        }
+        for (path, text) in more {
+            let path = tree.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
         }
         let file = image.path("image");
         fs::File::create(&file).unwrap().set_len(LENGTH).unwrap();
@@ -69,6 +79,28 @@ impl Image {
         let file = fs::File::options().write(true).open(&disk).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &root, 3 << 20).unwrap();
         self
+    }
+
+    /// The whole disk, with two slots for roots: in the first one is version 0, and in the second one the file system is version 1.
+    fn in_slots(self) -> Image {
+        let root = fs::read(self.path("image")).unwrap();
+        let disk = self.path("image");
+        let file = fs::File::create(&disk).unwrap();
+        file.set_len(LENGTH + (8 << 20)).unwrap();
+        let script = format!(
+            "label: gpt\nsize=1MiB, type={ROOT}, name=\"root_0\"\nsize=16MiB, type={ROOT}, name=\"root_1\"\n"
+        );
+        sfdisk::make(&disk, &script);
+        let file = fs::File::options().write(true).open(&disk).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &root, 2 << 20).unwrap();
+        self
+    }
+
+    /// The labels of the partitions.
+    fn labels(&self) -> Vec<String> {
+        let dump = sfdisk::dump(self.path("image"));
+        let labels = dump.lines().filter_map(|l| l.split("name=").nth(1));
+        labels.map(|label| label.replace('"', "")).collect()
     }
 
     fn sysupdate(&self, words: &[&str]) -> Output {
@@ -150,16 +182,47 @@ fn the_root_of_a_disk_is_found_and_auto_is_that_disk() {
         "{told}"
     );
     image.is_released();
-    let dump = sfdisk::dump(&disk);
-    let labels: Vec<&str> = dump
-        .lines()
-        .filter_map(|l| l.split("name=").nth(1))
-        .collect();
-    assert_eq!(
-        labels,
-        ["\"os_2\"", "\"_empty\"", "\"root_5\"", "\"_empty\""]
-    );
+    assert_eq!(image.labels(), ["os_2", "_empty", "root_5", "_empty"]);
     assert_eq!(fs::read(&disk).unwrap()[1 << 20], b'2');
+}
+
+const ROOTS: &str = "Type=partition\nPath=auto\nMatchPattern=root_@v\nMatchPartitionType=root\n";
+
+#[test]
+fn the_slot_of_the_root_that_is_mounted_is_never_written() {
+    let protecting = format!("{ROOTS}[Transfer]\nProtectVersion=0\n");
+    let only =
+        "No partition slot can be emptied for a: 1 is in use, 0 is protected; nothing is changed";
+    for words in [&["update"][..], &["update", "--erase=early"]] {
+        let image = Image::new(&protecting).in_slots();
+        let done = image.sysupdate(words);
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(
+            done.status.code() == Some(1) && told.contains(only),
+            "{told}"
+        );
+        assert_eq!(image.labels(), ["root_0", "root_1"]);
+    }
+    // nothing else keeps it: something of its version is missing, it was gone back from, or its transfer takes no part
+    let second = "[Source]\nType=regular-file\nPath=/src\nMatchPattern=os_@v.raw\n[Target]\nPath=/images\nMatchPattern=os_@v.raw\n";
+    let incomplete = [
+        ("etc/sysupdate.d/b.transfer", second),
+        ("images/os_0.raw", "0"),
+    ];
+    let record = "var/lib/transactional-update/sysupdate/held/default";
+    let held = [(record, "{\"versions\":[\"1\"]}")];
+    for more in [&incomplete[..], &held] {
+        let image = Image::with(ROOTS, more).in_slots();
+        let done = image.sysupdate(&["update"]);
+        let told = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(told.contains("1 is in use, 0 is the newest"), "{told}");
+        assert_eq!(image.labels(), ["root_0", "root_1"]);
+    }
+    let off = format!("{ROOTS}[Transfer]\nFeatures=off\n");
+    let feature = ("etc/sysupdate.d/off.feature", "[Feature]\n");
+    let image = Image::with(&off, &[feature]).in_slots();
+    image.ok(&["vacuum"]);
+    assert_eq!(image.labels(), ["_empty", "root_1"]);
 }
 
 #[test]

@@ -39,7 +39,8 @@ pub struct Sysupdate {
     /// Work on the system that is mounted at DIR
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Work on the system in the image of a disk or of a file system
+    /// Work on the system in the image of a disk or of a file system; of several roots of a disk it is the one with the newest version in
+    /// its label, which stays in its partition
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
     /// Accepted; only the root of an image is mounted

@@ -109,6 +109,7 @@ impl Session {
             xbootldr: named("SYSTEMD_XBOOTLDR_PATH"),
             explicit: asked.transfer_source.clone(),
             image: asked.image.clone(),
+            image_root: image.as_ref().and_then(|image| image.partition),
         };
         Ok(Session {
             asked,
@@ -334,7 +335,15 @@ impl Session {
         version.transpose()
     }
 
-    /// The same, where nothing can be said without it.
+    /// The version that is in use and has to stay: the one that runs, or in an image the one whose root is mounted.
+    fn in_use(&self, survey: &Survey<'_>) -> Result<Option<Version>> {
+        match self.booted()? {
+            None => survey.mounted(&self.root, &self.bases),
+            running => Ok(running),
+        }
+    }
+
+    /// The version that runs, where nothing can be said without it.
     fn known_booted(&self) -> Result<Version> {
         let file = root::inside(OS_RELEASE.as_ref());
         self.booted()?

@@ -277,7 +277,7 @@ impl Run<'_> {
 
     fn plan(&self, set: &UpdateSet) -> Result<Plan> {
         let session = self.session;
-        let booted = session.booted()?;
+        let booted = session.in_use(self.survey)?;
         let wish = Wish {
             installing: Some(&set.version),
             booted: booted.as_ref(),

@@ -21,7 +21,7 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
     let _lock = session.lock()?;
     let definitions = session.transfers(|found| !found.transfers.is_empty())?;
     let survey = session.survey(&definitions, true)?;
-    let booted = session.booted()?;
+    let booted = session.in_use(&survey)?;
     let wish = Wish {
         installing: None,
         booted: booted.as_ref(),

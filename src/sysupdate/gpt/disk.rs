@@ -94,6 +94,8 @@ pub struct Disk {
     id: DiskId,
     /// Bytes of a sector; `None` for an image, whose table tells it.
     sector: Option<u64>,
+    /// The partition whose file system this very program works in, when it knows that better than the kernel.
+    mounted: Option<u32>,
 }
 
 impl Disk {
@@ -140,7 +142,24 @@ impl Disk {
             path: shown,
             id,
             sector,
+            mounted: None,
         })
+    }
+
+    /// The same disk, on which the root of the system that is worked on is the partition `number`. It is mounted by its place on the disk,
+    /// so that the kernel does not know it as in use.
+    #[must_use]
+    pub fn with_mounted(self, number: Option<u32>) -> Disk {
+        Disk {
+            mounted: number,
+            ..self
+        }
+    }
+
+    /// That partition.
+    #[must_use]
+    pub fn mounted(&self) -> Option<u32> {
+        self.mounted
     }
 
     /// Its path, for words.
@@ -160,11 +179,15 @@ impl Disk {
         self.sector.is_none()
     }
 
-    /// Nobody uses a partition, nor all of the disk. Of an image that is not known.
+    /// Nobody uses a partition, nor all of the disk. Of an image only the use by this program is known.
     ///
     /// # Errors
     /// [`NoDisk::InUse`]; when the kernel cannot be asked.
     pub fn unused(&self, number: u32) -> Result<(), NoDisk> {
+        if self.mounted == Some(number) {
+            let user = "the root of the system that is worked on".to_owned();
+            return Err(NoDisk::InUse(self.partition(number), user));
+        }
         if self.is_image() {
             return Ok(());
         }

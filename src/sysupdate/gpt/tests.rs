@@ -339,6 +339,15 @@ fn a_disk_is_an_image_or_a_device_of_the_running_system() {
     ));
     let disk = open("/disk.img").unwrap();
     assert!(disk.partition(3).ends_with("/disk.img3"));
+    let told = |disk: &Disk| disk.unused(3).map_err(|e| e.to_string());
+    assert_eq!(told(&disk), Ok(()));
+    let disk = disk.with_mounted(Some(3));
+    assert!(disk.unused(1).is_ok());
+    assert!(
+        told(&disk)
+            .unwrap_err()
+            .contains("is the root of the system that is worked on")
+    );
     // it was opened to be read
     assert!(disk.change(|table| table.change(1, &install())).is_err());
 }

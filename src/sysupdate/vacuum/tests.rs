@@ -163,7 +163,7 @@ fn the_newest_version_goes_only_when_another_complete_one_stays() {
     let e = protecting.plan(&wish).unwrap_err();
     assert_eq!(
         e.to_string(),
-        "No partition slot can be emptied for 0: 2 is protected, 1 is booted; nothing is changed"
+        "No partition slot can be emptied for 0: 2 is protected, 1 is in use; nothing is changed"
     );
     // the other one lacks something
     let half = System::new(&[("1 2", Some(0)), ("2", None)]);
@@ -189,7 +189,7 @@ fn what_was_gone_back_from_does_not_take_the_place_of_the_newest_version() {
     let e = slots.plan(&wish).unwrap_err();
     assert_eq!(
         e.to_string(),
-        "No partition slot can be emptied for 0: 2 is booted, 1 is the newest, and no other one can take its place; nothing is changed"
+        "No partition slot can be emptied for 0: 2 is in use, 1 is the newest, and no other one can take its place; nothing is changed"
     );
     // once 1 runs, 2 goes
     let one = version("1");
