@@ -9,10 +9,13 @@ use anyhow::{Context, Result, bail};
 
 use super::cleanup::{self, Cleanup};
 use super::session::{Configured, Session, is_other_layout};
-use super::sysupdate::system::Images;
+use super::sysupdate::system::{Images, Outlook};
 use crate::activate;
 use crate::sys::out;
 use crate::transaction;
+
+/// Why nothing is known of what boots next.
+const NOTHING_BOOTS: &str = "no transfer that has no component takes part";
 
 /// What is asked for in one call, in this order.
 #[derive(Debug, Clone, Copy)]
@@ -98,7 +101,7 @@ fn reboot(configured: &Configured, images: &Images) -> Result<()> {
         Err(e) => return Err(e),
     };
     match (images.outlook(), waiting) {
-        (Ok(now), _) if now.is_reboot_wanted => {
+        (Ok(Some(now)), _) if now.is_reboot_wanted => {
             out::say(format_args!(
                 "Version '{}' runs, and '{}' boots next.",
                 now.booted, now.current
@@ -106,7 +109,13 @@ fn reboot(configured: &Configured, images: &Images) -> Result<()> {
             activate::reboot_to_image(&configured.root, &configured.config)
         }
         (_, Some(system)) => activate::reboot(&system, configured.config.reboot_method.value),
-        (Ok(now), None) => {
+        (Ok(None), None) => {
+            out::say(format_args!(
+                "No reboot: {NOTHING_BOOTS}, and components need none."
+            ));
+            Ok(())
+        }
+        (Ok(Some(now)), None) => {
             out::say(format_args!(
                 "No reboot: version '{}' runs, and '{}' is the newest that is installed as a whole.",
                 now.booted, now.current
@@ -119,11 +128,19 @@ fn reboot(configured: &Configured, images: &Images) -> Result<()> {
     }
 }
 
-/// The version that runs; nothing when it boots next already.
-fn running(images: &Images) -> Result<Option<String>> {
+/// What boots next, where somebody goes back from it.
+fn outlook(images: &Images) -> Result<Outlook> {
     let now = images
         .outlook()
         .context("`rollback VERSION` names what to go back to")?;
+    now.with_context(|| {
+        format!("{NOTHING_BOOTS}; `sysupdate --component=NAME rollback` goes back with one")
+    })
+}
+
+/// The version that runs; nothing when it boots next already.
+fn running(images: &Images) -> Result<Option<String>> {
+    let now = outlook(images)?;
     if now.current != now.booted || now.is_unfinished {
         return Ok(Some(now.booted.to_string()));
     }
@@ -140,9 +157,7 @@ fn running(images: &Images) -> Result<Option<String>> {
 
 /// The version before the one that runs.
 fn last(images: &Images) -> Result<Option<String>> {
-    let now = images
-        .outlook()
-        .context("`rollback VERSION` names what to go back to")?;
+    let now = outlook(images)?;
     let Some(last) = now.last else {
         bail!(
             "no version that is older than '{}', which runs, is installed as a whole",

@@ -147,6 +147,19 @@ fn a_reboot_follows_only_where_it_makes_a_difference_and_that_is_known() {
         .says("No update needed.")
         .says("whether a reboot makes a difference is not known, and there is none: /etc/os-release lacks IMAGE_VERSION= field.\n")
         .says("\n1\n");
+    // what boots is not among what is updated
+    machine.prepare("mv /etc/sysupdate.d /etc/sysupdate.c.d");
+    boot(
+        &machine,
+        "transactional-update cleanup auto reboot && ls /run/reboot-required",
+    )
+    .exits(2)
+    .says("Updating component 'c'.")
+    .says("No reboot: no transfer that has no component takes part, and components need none.\n");
+    tu(&machine, "rollback last")
+        .exits(1)
+        .says("no transfer that has no component takes part; `sysupdate --component=NAME rollback` goes back with one");
+    machine.prepare("mv /etc/sysupdate.c.d /etc/sysupdate.d");
     // it failed: no reboot either, although an older wish is there
     machine.prepare("echo IMAGE_VERSION=1 >> /etc/os-release; rm /srv/disk");
     boot(

@@ -94,16 +94,19 @@ impl Images {
             .map_err(told_by_systemd)
     }
 
-    /// What boots next.
+    /// What boots next; `None` when transfers do not say that, since only those of components take part.
     ///
     /// # Errors
     /// When nothing says what runs, or no version is installed as a whole.
-    pub(in crate::cli) fn outlook(&self) -> Result<Outlook> {
+    pub(in crate::cli) fn outlook(&self) -> Result<Option<Outlook>> {
         if !self.0.is_live() {
             bail!("nothing of the system at {} runs", out::path(self.0.path()));
         }
         let session = self.called(&["list"])?;
-        let definitions = session.enabled()?;
+        let definitions = session.definitions()?;
+        if definitions.enabled().next().is_none() {
+            return Ok(None);
+        }
         let survey = session.survey(&definitions, true)?;
         let held = session.held()?;
         let booted = session.known_booted()?;
@@ -113,13 +116,13 @@ impl Images {
         };
         let last = whole().find(|set| set.version < booted && !held.has(&set.version));
         let is_unfinished = held.becoming.is_some();
-        Ok(Outlook {
+        Ok(Some(Outlook {
             is_reboot_wanted: differs(&current.version, &booted, &held),
             current: current.version.clone(),
             last: last.map(|set| set.version.clone()),
             is_unfinished,
             booted,
-        })
+        }))
     }
 
     /// What there is to see.
