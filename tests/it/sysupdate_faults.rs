@@ -317,7 +317,7 @@ fn of_two_updates_at_once_one_refuses() {
 #[test]
 fn a_mirror_gives_what_the_main_server_does_not() {
     let site = Site::with(&["1"], "2");
-    let url = site.server.url("");
+    let url = site.server.url("/");
     let text = format!(
         "[Transfer]\nVerify=no\n[Source]\nType=url-file\nPath={url}nothing\nX-Mirror={url}\nMatchPattern=os_@v.raw\n[Target]\nType=regular-file\nPath=/images\nMatchPattern=os_@v.raw\nInstancesMax=2\nCurrentSymlink=current.raw\n"
     );
