@@ -1,5 +1,6 @@
 //! Small files in which a collection remembers something between runs.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,10 @@ impl Note {
         bytes: &[u8],
     ) -> io::Result<()> {
         let dir = Path::new(DIR).join(self.0);
-        beneath::make_dirs(beneath::open_root(root.path())?, &dir, 0o755)?;
+        for made in beneath::make_dirs(beneath::open_root(root.path())?, &dir, 0o755)? {
+            // a file is there after a power cut only when all directories above it are
+            fs::sync_dir(&root.join(made.parent().unwrap_or(Path::new(""))))?;
+        }
         let path = root.join(self.path(collection));
         // of a run that was cut off just here
         fs::remove_temporaries(&path)?;
@@ -66,14 +70,19 @@ impl Note {
         }
     }
 
-    /// Removes it. Missing already is fine.
+    /// Removes it, durably: it does not come back after a crash. Missing already is fine.
     ///
     /// # Errors
     /// When it cannot be removed.
     pub(super) fn forget(self, root: &Root, collection: &Collection) -> io::Result<()> {
-        match beneath::remove(beneath::open_root(root.path())?, &self.path(collection)) {
-            Err(e) if beneath::is_no_directory(&e) => Ok(()),
-            other => other,
-        }
+        let path = self.path(collection);
+        let above = path.parent().unwrap_or(Path::new(""));
+        let dir = match beneath::open_dir(beneath::open_root(root.path())?, above) {
+            Err(e) if beneath::is_no_directory(&e) => return Ok(()),
+            other => other?,
+        };
+        beneath::remove(&dir, Path::new(path.file_name().unwrap_or_default()))?;
+        // also when an earlier run has removed it, and was cut off here
+        File::from(dir).sync_all()
     }
 }

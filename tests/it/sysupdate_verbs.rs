@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use crate::fx::failpoints;
+use crate::fx::{command, failpoints};
 use crate::sysupdate_update::{Site, image};
 
 /// A site with a component that has files of its own.
@@ -221,6 +221,49 @@ fn after_going_back_nothing_is_gone_and_the_version_is_used_again_only_when_it_i
     assert!(!told.contains("held"), "{told}");
     site.ok(&["rollback", "1"]);
     assert_eq!(site.used(), "os_1.raw os_1+3-0.efi os_3+0-0.efi");
+}
+
+#[test]
+fn a_version_that_was_gone_back_from_is_not_used_again_for_a_note_that_came_back() {
+    let site = Site::with(&["1", "2"], "");
+    site.ok(&["rollback"]);
+    // a file system may bring back what was removed last before the power went
+    let note = "var/lib/transactional-update/sysupdate/installing/default";
+    site.write(note, "2");
+    assert!(site.ok(&["update"]).contains("No update needed."));
+    assert_eq!(site.used(), BACK);
+    assert!(!site.path(note).exists());
+}
+
+#[test]
+fn what_is_noted_is_on_disk_with_its_directories_and_so_is_that_it_is_forgotten() {
+    let site = Site::with(&["1", "2"], "");
+    site.write(
+        "var/lib/transactional-update/sysupdate/installing/default",
+        "2",
+    );
+    let mut strace = command("strace");
+    strace.args(["-f", "-y", "-s", "99", "-e", "trace=mkdirat,unlinkat,fsync"]);
+    let called = site.command(&["rollback"]);
+    strace.arg(called.get_program()).args(called.get_args());
+    let done = strace.output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    let dir = "var/lib/transactional-update/sysupdate";
+    for (change, dir) in [
+        (format!("{dir}>, \"held\""), dir.to_owned()),
+        (
+            format!("{dir}/installing>, \"default\""),
+            format!("{dir}/installing"),
+        ),
+    ] {
+        let after = told
+            .split_once(&change)
+            .unwrap_or_else(|| panic!("{change}: {told}"))
+            .1;
+        let is_synced = |line: &str| line.contains("fsync(") && line.contains(&format!("/{dir}>"));
+        assert!(after.lines().any(is_synced), "{change}: {told}");
+    }
 }
 
 #[test]

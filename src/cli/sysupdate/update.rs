@@ -219,7 +219,9 @@ impl Run<'_> {
             .all()
             .iter()
             .find(|set| set.version == version);
-        if let Some(set) = set.filter(|set| set.is_complete()) {
+        // a file system may bring back a note that was forgotten when somebody went back from its version
+        let is_wanted = |set: &&UpdateSet| set.is_complete() && !self.held.has(&set.version);
+        if let Some(set) = set.filter(is_wanted) {
             for (resource, instances) in self.survey.enabled.iter().zip(&set.target) {
                 if let Some(at) = instances.first() {
                     let spot = &resource.target[*at].spot;
