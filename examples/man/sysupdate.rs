@@ -385,7 +385,9 @@ const TARGET: &[(&str, &str)] = &[
     ),
     (
         "Path=, PathRelativeTo=",
-        "The directory, the disk or its image, or auto: the disk of the root.",
+        "The directory. For partitions it is the disk or its image, or a directory, for the disk that it is on, also below what is mapped (LUKS, \
+         LVM, dm-verity); auto: the disk of the root. When the root is in memory or an overlay, that is the disk of the device that \
+         /run/systemd/volatile-root shows to, or else the disk of /usr.",
     ),
     (
         "MatchPattern=",

@@ -1,5 +1,6 @@
 //! Block devices.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{major, minor};
 
 use super::mount::{self, Mount};
-use super::root::{BLOCK_DEVICES, DEVICES, SWAPS};
+use super::root::{BLOCK_DEVICES, DEVICES, INSIDE, SWAPS, VOLATILE_ROOT};
 
 /// How many devices may be made of one another: a file system in LUKS in LVM in LUKS has five.
 const DEPTH: usize = 16;
@@ -53,6 +54,27 @@ pub fn disk_of(dir: &Path) -> io::Result<PathBuf> {
     let dir = fs::canonicalize(dir)?;
     let name = disk_among(Path::new(BLOCK_DEVICES), &mount::mounts()?, &dir)?;
     Ok(Path::new(DEVICES).join(name))
+}
+
+/// The disk that the root of the running system is on. One in memory, or an overlay, is on none: then it is the disk of what it replaced,
+/// when that is known, and else the one that `/usr` is on.
+///
+/// # Errors
+/// As [`disk_of`].
+pub fn disk_of_root() -> io::Result<PathBuf> {
+    let replaced = node(Path::new(VOLATILE_ROOT));
+    let name = root_among(Path::new(BLOCK_DEVICES), &mount::mounts()?, replaced)?;
+    Ok(Path::new(DEVICES).join(name))
+}
+
+/// The name of it, when the device `replaced` is what was replaced.
+fn root_among(devices: &Path, mounts: &[Mount], replaced: Option<u64>) -> io::Result<String> {
+    if let Some(device) = replaced {
+        return whole(devices, &numbers(device));
+    }
+    let root = Path::new(INSIDE);
+    disk_among(devices, mounts, root)
+        .or_else(|e| disk_among(devices, mounts, &root.join("usr")).map_err(|_| e))
 }
 
 /// The name of it by what the kernel tells of `devices`.
@@ -146,33 +168,45 @@ fn unsupported(why: &str) -> io::Error {
 
 /// The name of the disk that the device of this number is a part of.
 fn whole(devices: &Path, number: &str) -> io::Result<String> {
-    let mut place = fs::canonicalize(devices.join(number))?;
-    for _ in 0..DEPTH {
-        let slaves = fs::read_dir(place.join("slaves")).into_iter().flatten();
-        let slaves: Vec<PathBuf> = slaves.flatten().map(|entry| entry.path()).collect();
-        place = match &slaves[..] {
-            [] if place.join("partition").exists() => {
-                let above = place.parent().map(Path::to_path_buf);
-                above.ok_or_else(|| unsupported("its partition is on no disk"))?
-            }
-            [] => {
-                let event = fs::read_to_string(place.join("uevent"))?;
-                let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="));
-                let name = name.filter(|name| !name.contains(".."));
-                return name
-                    .map(str::to_owned)
-                    .ok_or_else(|| unsupported("its disk has no name"));
-            }
-            [one] => fs::canonicalize(one)?,
-            _ => return Err(unsupported("its file system is on several disks")),
+    whole_of(&fs::canonicalize(devices.join(number))?, DEPTH)
+}
+
+/// The same of the device at `place`, which may be made of others at most so deep.
+fn whole_of(place: &Path, depth: usize) -> io::Result<String> {
+    let Some(depth) = depth.checked_sub(1) else {
+        return Err(unsupported("too many devices are made of one another"));
+    };
+    let slaves = fs::read_dir(place.join("slaves")).into_iter().flatten();
+    let of_slaves = slaves
+        .flatten()
+        .map(|entry| whole_of(&fs::canonicalize(entry.path())?, depth));
+    // with dm-verity there are two, data and hashes, which may be on one disk
+    let mut disks = of_slaves.collect::<io::Result<BTreeSet<String>>>()?;
+    if let Some(disk) = disks.pop_first() {
+        return match disks.is_empty() {
+            true => Ok(disk),
+            false => Err(unsupported("its file system is on several disks")),
         };
     }
-    Err(unsupported("too many devices are made of one another"))
+    if place.join("partition").exists() {
+        let above = place.parent();
+        return whole_of(
+            above.ok_or_else(|| unsupported("its partition is on no disk"))?,
+            depth,
+        );
+    }
+    let event = fs::read_to_string(place.join("uevent"))?;
+    let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="));
+    let name = name.filter(|name| !name.contains(".."));
+    name.map(str::to_owned)
+        .ok_or_else(|| unsupported("its disk has no name"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::makedev;
 
     use super::*;
 
@@ -183,10 +217,12 @@ mod tests {
         for (dir, name, is_partition) in [
             ("disk", "vda", false),
             ("disk/vda2", "vda2", true),
+            ("disk/vda3", "vda3", true),
             ("other", "vdb", false),
             ("luks", "dm-0", false),
             ("lvm", "dm-1", false),
             ("raid", "md0", false),
+            ("verity", "dm-2", false),
         ] {
             fs::create_dir_all(at(dir).join("slaves")).unwrap();
             fs::write(at(dir).join("uevent"), format!("MAJOR=1\nDEVNAME={name}\n")).unwrap();
@@ -199,15 +235,18 @@ mod tests {
             ("../../luks", "lvm/slaves/dm-0"),
             ("../../disk", "raid/slaves/vda"),
             ("../../other", "raid/slaves/vdb"),
+            ("../../disk/vda3", "verity/slaves/vda3"),
+            ("../../luks", "verity/slaves/dm-0"),
             ("disk", "1:0"),
             ("disk/vda2", "1:2"),
             ("luks", "2:0"),
             ("lvm", "2:1"),
+            ("verity", "2:2"),
             ("raid", "9:0"),
         ] {
             symlink(below, at(above)).unwrap();
         }
-        for number in ["1:0", "1:2", "2:0", "2:1"] {
+        for number in ["1:0", "1:2", "2:0", "2:1", "2:2"] {
             assert_eq!(whole(sys.path(), number).unwrap(), "vda", "{number}");
         }
         let told = whole(sys.path(), "9:0").unwrap_err().to_string();
@@ -269,15 +308,36 @@ mod tests {
                 (&*swap, "used for swap"),
             ]
         );
+        let sys = one_partition();
+        let disk = |dir: &str| disk_among(sys.path(), &mounts, Path::new(dir));
+        assert_eq!(disk("/usr").unwrap(), "vda");
+        assert!(disk("/srv").is_err());
+    }
+
+    /// What the kernel tells of the partition 1:2 of a disk.
+    fn one_partition() -> tempfile::TempDir {
         let sys = tempfile::tempdir().unwrap();
         let place = sys.path().join("vda/vda2");
         fs::create_dir_all(&place).unwrap();
         fs::write(place.join("partition"), "2\n").unwrap();
         fs::write(sys.path().join("vda/uevent"), "DEVNAME=vda\n").unwrap();
         symlink("vda/vda2", sys.path().join("1:2")).unwrap();
-        let disk = |dir: &str| disk_among(sys.path(), &mounts, Path::new(dir));
-        assert_eq!(disk("/usr").unwrap(), "vda");
-        assert!(disk("/srv").is_err());
+        sys
+    }
+
+    #[test]
+    fn the_disk_of_a_root_in_memory_is_that_of_what_it_replaced_or_of_usr() {
+        let sys = one_partition();
+        let disk = |info: &str, replaced| {
+            let mounts = mount::parse_mountinfo(info.as_bytes());
+            root_among(sys.path(), &mounts, replaced).map_err(|e| e.to_string())
+        };
+        let root = "1 0 0:30 / / rw - tmpfs tmpfs rw\n";
+        let with_usr = format!("{root}2 1 1:2 / /usr ro - erofs /dev/root ro\n");
+        assert_eq!(disk(&with_usr, None).unwrap(), "vda");
+        assert_eq!(disk(root, Some(makedev(1, 2))).unwrap(), "vda");
+        assert!(disk(root, None).unwrap_err().contains("on no device"));
+        assert!(disk(root, Some(makedev(7, 7))).is_err());
     }
 
     #[test]

@@ -245,6 +245,7 @@ impl Ground<'_> {
                 let disk = Disk::open(&Root::live(), image, writable)?;
                 Ok(disk.with_mounted(self.bases.image_root))
             }
+            _ if named.is_none() => Disk::of_root(self.root, writable),
             _ => Disk::open(self.root, path, writable),
         }
     }

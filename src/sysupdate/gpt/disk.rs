@@ -162,6 +162,19 @@ impl Disk {
         self.mounted
     }
 
+    /// Opens the disk that the root is on (`Path=auto`), as [`Disk::open`] does.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn of_root(root: &Root, writable: bool) -> Result<Disk, NoDisk> {
+        let shown = root.join("");
+        if *root != Root::live() {
+            return Err(NoDisk::Device(shown));
+        }
+        let disk = block::disk_of_root().map_err(|e| NoDisk::Directory(shown, e))?;
+        Disk::open(root, &disk, writable)
+    }
+
     /// Its path, for words.
     #[must_use]
     pub fn path(&self) -> &Path {
