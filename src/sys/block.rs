@@ -92,13 +92,14 @@ fn disk_among(devices: &Path, mounts: &[Mount], dir: &Path) -> io::Result<String
 /// When the kernel cannot be asked.
 pub fn user(device: &File, partition: u32) -> io::Result<Option<String>> {
     let swaps = fs::read_to_string(SWAPS).unwrap_or_default();
-    let used = used(&mount::mounts()?, &swaps);
+    let replaced = node(Path::new(VOLATILE_ROOT));
+    let used = used(&mount::mounts()?, &swaps, replaced);
     let disk = numbers(device.metadata()?.rdev());
     user_of(Path::new(BLOCK_DEVICES), &disk, partition, &used)
 }
 
-/// The numbers of devices that these mounts and swaps use, and what for.
-fn used(mounts: &[Mount], swaps: &str) -> Vec<(String, String)> {
+/// The numbers of devices that these mounts and swaps use, and a root that replaced that of the device `replaced`, and what for.
+fn used(mounts: &[Mount], swaps: &str, replaced: Option<u64>) -> Vec<(String, String)> {
     let mut used = Vec::new();
     for mount in mounts {
         let place = format!("mounted at {}", mount.point.display());
@@ -111,6 +112,9 @@ fn used(mounts: &[Mount], swaps: &str) -> Vec<(String, String)> {
         .filter_map(|line| line.split(' ').next());
     let swaps = swaps.filter_map(|path| node(Path::new(path)));
     used.extend(swaps.map(|number| (numbers(number), "used for swap".to_owned())));
+    // what is below an overlay may be mounted where nobody sees it
+    let what = "what the running root is made from";
+    used.extend(replaced.map(|number| (numbers(number), what.to_owned())));
     used
 }
 
@@ -292,10 +296,11 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_the_kernel_mounted_is_known_by_the_number_of_its_device() {
+    fn a_root_that_the_kernel_mounted_or_that_was_replaced_is_known_by_its_device() {
         let info = "1 0 1:2 / / rw - ext4 /dev/root rw\n2 1 0:30 / /srv rw - tmpfs /dev/null rw\n";
         let mounts = mount::parse_mountinfo(info.as_bytes());
-        let used = used(&mounts, "Filename Type\n/dev/zero partition\n");
+        let replaced = Some(makedev(1, 3));
+        let used = used(&mounts, "Filename Type\n/dev/zero partition\n", replaced);
         let used: Vec<_> = used.iter().map(|(n, w)| (n.as_str(), w.as_str())).collect();
         let source = numbers(fs::metadata("/dev/null").unwrap().rdev());
         let swap = numbers(fs::metadata("/dev/zero").unwrap().rdev());
@@ -306,6 +311,7 @@ mod tests {
                 ("0:30", "mounted at /srv"),
                 (&*source, "mounted at /srv"),
                 (&*swap, "used for swap"),
+                ("1:3", "what the running root is made from"),
             ]
         );
         let sys = one_partition();
