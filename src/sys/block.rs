@@ -11,7 +11,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::stat::{major, minor};
 
 use super::mount::{self, Mount};
-use super::root::{BLOCK_DEVICES, DEVICES, INSIDE, SWAPS, VOLATILE_ROOT};
+use super::root::{BLOCK_DEVICES, BTRFS, DEVICES, INSIDE, SWAPS, VOLATILE_ROOT};
 
 /// How many devices may be made of one another: a file system in LUKS in LVM in LUKS has five.
 const DEPTH: usize = 16;
@@ -93,7 +93,8 @@ fn disk_among(devices: &Path, mounts: &[Mount], dir: &Path) -> io::Result<String
 pub fn user(device: &File, partition: u32) -> io::Result<Option<String>> {
     let swaps = fs::read_to_string(SWAPS).unwrap_or_default();
     let replaced = node(Path::new(VOLATILE_ROOT));
-    let used = used(&mount::mounts()?, &swaps, replaced);
+    let mut used = used(&mount::mounts()?, &swaps, replaced);
+    used.extend(of_btrfs(Path::new(BTRFS)));
     let disk = numbers(device.metadata()?.rdev());
     user_of(Path::new(BLOCK_DEVICES), &disk, partition, &used)
 }
@@ -116,6 +117,22 @@ fn used(mounts: &[Mount], swaps: &str, replaced: Option<u64>) -> Vec<(String, St
     let what = "what the running root is made from";
     used.extend(replaced.map(|number| (numbers(number), what.to_owned())));
     used
+}
+
+/// The numbers of all devices of the btrfs file systems that `mounted` has: a mount names one of them, and none where the kernel mounted it.
+fn of_btrfs(mounted: &Path) -> Vec<(String, String)> {
+    let below = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let systems = below(mounted).into_iter();
+    let devices = systems.flat_map(|system| below(&system.join("devices")));
+    let number = |device: PathBuf| fs::read_to_string(device.join("dev")).ok();
+    let what = "a part of a mounted btrfs";
+    let numbers = devices.filter_map(number);
+    numbers
+        .map(|n| (n.trim().to_owned(), what.to_owned()))
+        .collect()
 }
 
 /// The numbers that the device of a mount may have. What the kernel itself mounted is of `/dev/root`, which is no device, but its file
@@ -318,6 +335,21 @@ mod tests {
         let disk = |dir: &str| disk_among(sys.path(), &mounts, Path::new(dir));
         assert_eq!(disk("/usr").unwrap(), "vda");
         assert!(disk("/srv").is_err());
+    }
+
+    #[test]
+    fn all_devices_of_a_btrfs_are_used() {
+        let sys = tempfile::tempdir().unwrap();
+        for (device, number) in [("a/devices/vda2", "1:2\n"), ("a/devices/vdb", "1:16\n")] {
+            fs::create_dir_all(sys.path().join(device)).unwrap();
+            fs::write(sys.path().join(device).join("dev"), number).unwrap();
+        }
+        fs::create_dir_all(sys.path().join("features")).unwrap();
+        let mut used = of_btrfs(sys.path());
+        used.sort();
+        let part = |number: &str| (number.to_owned(), "a part of a mounted btrfs".to_owned());
+        assert_eq!(used, [part("1:16"), part("1:2")]);
+        assert!(of_btrfs(&sys.path().join("none")).is_empty());
     }
 
     /// What the kernel tells of the partition 1:2 of a disk.

@@ -47,6 +47,8 @@ pub(crate) const LOGIN: &str = "/org/freedesktop/login1";
 pub(crate) const DEVICES: &str = "/dev";
 /// What the kernel knows of block devices, by their numbers (sysfs(5)).
 pub(crate) const BLOCK_DEVICES: &str = "/sys/dev/block";
+/// The btrfs file systems that are mounted anywhere, each with its devices (btrfs(5), sysfs).
+pub(crate) const BTRFS: &str = "/sys/fs/btrfs";
 /// A link to the device of a root that was replaced by one in memory or by an overlay, where that was done (systemd-volatile-root.service(8)).
 pub(crate) const VOLATILE_ROOT: &str = "/run/systemd/volatile-root";
 /// Where memory is swapped to (proc_swaps(5)).

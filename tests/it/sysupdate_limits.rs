@@ -14,7 +14,7 @@ use crate::gpg::Gpg;
 use crate::http::Answer;
 use crate::sysupdate_update::{Site, image, wait_until};
 
-/// A file system of its own, as long as this lives.
+/// A mounted file system, as long as this lives.
 pub(crate) struct Mounted(PathBuf);
 
 impl Mounted {
@@ -25,6 +25,13 @@ impl Mounted {
         let options = Some(options).filter(|o| !o.is_empty());
         nix::mount::mount(Some(kind), &path, Some(kind), MsFlags::empty(), options).unwrap();
         Mounted(path)
+    }
+
+    /// That of a device.
+    pub(crate) fn of(device: &str, kind: &str, path: &Path) -> Mounted {
+        let none: Option<&str> = None;
+        nix::mount::mount(Some(device), path, Some(kind), MsFlags::empty(), none).unwrap();
+        Mounted(path.to_owned())
     }
 
     pub(crate) fn names(&self) -> Vec<String> {

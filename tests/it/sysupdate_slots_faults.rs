@@ -16,6 +16,7 @@ use crate::fx::{command, require_root};
 use crate::http::{Answer, Request, Server};
 use crate::sfdisk;
 use crate::sysupdate::PROGRAM;
+use crate::sysupdate_limits::Mounted;
 use crate::sysupdate_slots::{ROOT, Slots, VERITY};
 use crate::sysupdate_slots_update::{Loop, content, served, steps, two_installed};
 use crate::sysupdate_update::wait_until;
@@ -177,34 +178,58 @@ fn is_refused(dir: &Path, device: &Loop, why: &str) {
 fn nothing_is_written_to_a_device_that_is_mounted() {
     let dir = tempfile::tempdir().unwrap();
     let device = device(dir.path());
+    let beta = with_a_disabled_transfer(dir.path(), &device);
     let point = dir.path().join("mnt");
-    let run = |program: &str, words: &[&str]| {
-        let done = command(program).args(words).output().unwrap();
-        assert!(done.status.success(), "{program}: {done:?}");
-    };
-    let point = point.to_str().unwrap();
-    run("sfdisk", &["--part-label", &device.0, "2", "beta_1"]);
-    run("mount", &["-t", "btrfs", &device.0, point]);
+    let mounted = Mounted::of(&device.0, "btrfs", &point);
+    let point = point.display();
     is_refused(dir.path(), &device, &format!("mounted at {point}"));
     // what a disabled transfer has there stays, and nothing fails for it
-    let text = fs::read_to_string(dir.path().join("d/a.transfer")).unwrap();
-    let beta = text.replace("MatchPattern=root_", "MatchPattern=beta_");
-    let beta = format!("[Transfer]\nFeatures=off\n{beta}");
-    fs::write(dir.path().join("d/b.transfer"), beta).unwrap();
-    let vacuum = || {
-        let done = called(dir.path(), "vacuum");
-        let told = String::from_utf8_lossy(&done.stderr).into_owned();
-        assert!(done.status.success(), "{told}");
-        (told, sfdisk::dump(&device.0).contains("name=\"beta_1\""))
-    };
-    let (told, is_there) = vacuum();
+    let told = vacuumed(dir.path());
     let why = format!("b: {}p2 is mounted at {point}", device.0);
-    assert!(told.contains(&why) && is_there, "{told}");
-    run("umount", &[point]);
-    let (told, is_there) = vacuum();
-    assert!(!is_there, "{told}");
+    assert!(told.contains(&why), "{told}");
+    assert!(sfdisk::dump(&device.0).contains(&beta));
+    // nobody else sees where it is mounted
+    let script = r#"umount "$1"; exec "$2" "$3" update"#;
+    let definitions = format!("--definitions={}", dir.path().join("d").display());
+    let done = command("unshare")
+        .args(["--mount", "--propagation=private", "sh", "-c", script, "sh"])
+        .args([&point.to_string(), PROGRAM, &definitions])
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("p1 is a part of a mounted btrfs"), "{told}");
+    drop(mounted);
+}
+
+#[test]
+fn the_same_device_is_written_when_it_is_not_mounted() {
+    let dir = tempfile::tempdir().unwrap();
+    let device = device(dir.path());
+    let beta = with_a_disabled_transfer(dir.path(), &device);
+    vacuumed(dir.path());
+    assert!(!sfdisk::dump(&device.0).contains(&beta));
     assert!(update(dir.path()).status.success());
     assert!(sfdisk::dump(&device.0).contains("name=\"root_1\""));
+}
+
+/// With a transfer that takes no part and has something in the second slot: what a table has for that.
+fn with_a_disabled_transfer(dir: &Path, device: &Loop) -> String {
+    let relabel = ["--part-label", &device.0, "2", "beta_1"];
+    let done = command("sfdisk").args(relabel).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+    let text = fs::read_to_string(dir.join("d/a.transfer")).unwrap();
+    let beta = text.replace("MatchPattern=root_", "MatchPattern=beta_");
+    let beta = format!("[Transfer]\nFeatures=off\n{beta}");
+    fs::write(dir.join("d/b.transfer"), beta).unwrap();
+    "name=\"beta_1\"".to_owned()
+}
+
+fn vacuumed(dir: &Path) -> String {
+    let done = called(dir, "vacuum");
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.success(), "{told}");
+    told
 }
 
 #[test]
