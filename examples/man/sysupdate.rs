@@ -142,7 +142,7 @@ const COMMANDS: &[(&str, &str)] = &[
     ),
     (
         "cleanup",
-        "Removes what was installed and what no transfer that takes part owns any more, of whatever collection: after a transfer file was removed, or its path or its \
+        "Removes what was installed and what no transfer that takes part owns any more, of whatever collection (one that cannot be read keeps all): after a transfer file was removed, or its path or its \
          pattern changed. What was ever installed is found by the install database, which systemd-sysupdate(8) has as well; what --definitions= \
          installed has one of its own for each directory. What any transfer protects, what runs and what a link shows to stay, and no symbolic \
          link is followed. Also when no transfer file is left, then all of the collection goes. With -A all collections are cleaned up, \

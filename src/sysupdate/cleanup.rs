@@ -54,8 +54,8 @@ struct Candidate {
     id: (u64, u64),
 }
 
-/// What goes by the entries of `database`, of what neither enabled transfers of `survey` have nor those of other collections, which are in
-/// `owned`; `booted` is the version that runs. Entries that are none are told.
+/// What goes by the entries of `database`, of what is not `owned` by enabled transfers of any collection; `survey` is of the one that is
+/// cleaned up, and `booted` the version that is in use. Entries that are none are told.
 ///
 /// # Errors
 /// When anything cannot be read.
@@ -67,7 +67,9 @@ pub fn plan(
     database: &Database<'_>,
 ) -> Result<Plan> {
     let entries = database.entries()?;
-    owned.add(ground, &survey.enabled)?;
+    for resource in &survey.disabled {
+        owned.add_link(ground, resource.transfer)?;
+    }
     let mut plan = Plan::default();
     let mut candidates = Vec::new();
     let mut is_useful = vec![false; entries.len()];
@@ -86,7 +88,7 @@ pub fn plan(
             None => is_useful[number] = true,
         }
     }
-    let kept = kept_versions(ground, survey, booted, &candidates)?;
+    let kept = kept_versions(ground, survey, booted, &owned, &candidates)?;
     let protected: Vec<&String> = all(survey).flat_map(|r| &r.transfer.protected).collect();
     let stays = |candidate: &Candidate| {
         let version = &candidate.found.version;
@@ -209,21 +211,16 @@ fn kept_versions(
     ground: Ground<'_>,
     survey: &Survey<'_>,
     booted: Option<&Version>,
+    owned: &Owned,
     candidates: &[Candidate],
 ) -> Result<Vec<Version>> {
     let mut kept: Vec<Version> = booted.cloned().into_iter().collect();
-    let mut linked = Vec::new();
     for resource in all(survey) {
         let at = ground.linked(resource)?;
         kept.extend(at.map(|at| resource.target[at].version.clone()));
-        linked.extend(ground.shown_to(resource.transfer)?);
     }
     // a link may still show to what its transfer does not know any more
-    let is_shown = |candidate: &&Candidate| {
-        let path = &candidate.found.shown;
-        linked.iter().any(|to| to.starts_with(path))
-    };
-    let shown = candidates.iter().filter(is_shown);
+    let shown = candidates.iter().filter(|c| owned.is_shown(&c.found.shown));
     kept.extend(shown.map(|candidate| candidate.found.version.clone()));
     Ok(kept)
 }

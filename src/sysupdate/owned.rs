@@ -7,15 +7,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use super::definition::Transfer;
 use super::gpt::DiskId;
 use super::instance::{Instance, Resource, Spot};
 use super::place::Ground;
 use crate::sys::{beneath, root};
 
 /// What is owned.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Owned {
     /// Paths that are owned with all that is below them.
     paths: BTreeSet<PathBuf>,
@@ -25,32 +26,55 @@ pub struct Owned {
     ids: BTreeSet<(u64, u64)>,
     /// Partitions, by disk and number.
     slots: BTreeSet<(DiskId, u32)>,
+    /// What links of transfers show to, with the root.
+    linked: Vec<PathBuf>,
 }
 
 impl Owned {
-    /// Adds all that is in the targets of `resources`.
+    /// Adds all that is in the targets of `resources`, and what their links show to.
     ///
     /// # Errors
-    /// When a target cannot be read.
+    /// When a target cannot be read, named by its transfer.
     pub fn add(&mut self, ground: Ground<'_>, resources: &[Resource<'_>]) -> Result<()> {
         for resource in resources {
-            if resource.slots.is_some() {
-                let disk = ground.disk(resource.transfer, false)?.id();
-                let numbers = resource.target.iter().filter_map(number);
-                self.slots.extend(numbers.map(|number| (disk, number)));
-                continue;
-            }
-            let Some(dir) = ground.open(resource.transfer)?.dir else {
-                continue;
+            let about = || {
+                format!(
+                    "{}: looking for what it owns",
+                    resource.transfer.path.display()
+                )
             };
-            let real = real_path(&dir)?;
-            for path in resource.target.iter().filter_map(path) {
-                self.ids.extend(id(&dir, path)?);
-                self.paths.insert(real.join(path));
-            }
-            self.places.insert(real);
+            self.add_one(ground, resource).with_context(about)?;
         }
         self.places.extend(self.paths.iter().cloned());
+        Ok(())
+    }
+
+    fn add_one(&mut self, ground: Ground<'_>, resource: &Resource<'_>) -> Result<()> {
+        self.add_link(ground, resource.transfer)?;
+        if resource.slots.is_some() {
+            let disk = ground.disk(resource.transfer, false)?.id();
+            let numbers = resource.target.iter().filter_map(number);
+            self.slots.extend(numbers.map(|number| (disk, number)));
+            return Ok(());
+        }
+        let Some(dir) = ground.open(resource.transfer)?.dir else {
+            return Ok(());
+        };
+        let real = real_path(&dir)?;
+        for path in resource.target.iter().filter_map(path) {
+            self.ids.extend(id(&dir, path)?);
+            self.paths.insert(real.join(path));
+        }
+        self.places.insert(real);
+        Ok(())
+    }
+
+    /// Adds what the link of a transfer shows to.
+    ///
+    /// # Errors
+    /// When the link is there and cannot be read.
+    pub fn add_link(&mut self, ground: Ground<'_>, transfer: &Transfer) -> Result<()> {
+        self.linked.extend(ground.shown_to(transfer)?);
         Ok(())
     }
 
@@ -69,36 +93,44 @@ impl Owned {
         self.ids.contains(&id) || is_in_one || holds_one
     }
 
-    /// Leaves in `resource` what nobody owns.
+    /// Whether the link of a transfer shows to `path`, which is with the root, or to something in it.
+    #[must_use]
+    pub fn is_shown(&self, path: &Path) -> bool {
+        self.linked.iter().any(|to| to.starts_with(path))
+    }
+
+    /// What `resource` has and nobody owns.
     ///
     /// # Errors
     /// When its target cannot be read.
-    pub fn leave_unowned(&self, ground: Ground<'_>, resource: &mut Resource<'_>) -> Result<()> {
-        if resource.target.is_empty() {
-            return Ok(());
+    pub fn without<'d>(&self, ground: Ground<'_>, resource: &Resource<'d>) -> Result<Resource<'d>> {
+        let mut resource = resource.clone();
+        let all = std::mem::take(&mut resource.target);
+        if all.is_empty() {
+            return Ok(resource);
         }
         if resource.slots.is_some() {
             let disk = ground.disk(resource.transfer, false)?.id();
             let is_owned = |at| self.slots.contains(&(disk, at));
-            resource.target.retain(|i| !number(i).is_some_and(is_owned));
-            return Ok(());
+            let unowned = all.into_iter().filter(|i| !number(i).is_some_and(is_owned));
+            resource.target = unowned.collect();
+            return Ok(resource);
         }
         let Some(dir) = ground.open(resource.transfer)?.dir else {
-            return Ok(());
+            return Ok(resource);
         };
         let real = real_path(&dir)?;
-        let mut unowned = Vec::new();
-        for instance in std::mem::take(&mut resource.target) {
-            let is_owned = match path(&instance) {
-                Some(path) => id(&dir, path)?.is_some_and(|id| self.has(&real.join(path), id)),
-                None => false,
+        for instance in all {
+            let Some(path) = path(&instance) else {
+                continue;
             };
-            if !is_owned {
-                unowned.push(instance);
+            // it went in the meantime
+            let Some(id) = id(&dir, path)? else { continue };
+            if !self.has(&real.join(path), id) && !self.is_shown(Path::new(&instance.shown)) {
+                resource.target.push(instance);
             }
         }
-        resource.target = unowned;
-        Ok(())
+        Ok(resource)
     }
 }
 

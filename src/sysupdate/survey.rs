@@ -21,7 +21,7 @@ use crate::sys::{Root, out};
 pub struct Survey<'d> {
     /// Those that take part, in the order in which they are installed.
     pub enabled: Vec<Resource<'d>>,
-    /// Those that take no part, with what is in their targets and none of the others has.
+    /// Those that take no part, with what is in their targets.
     pub disabled: Vec<Resource<'d>>,
     /// The sets of those that take part.
     pub sets: Sets,
@@ -70,12 +70,6 @@ impl<'d> Survey<'d> {
                 false => disabled.push(resource),
             }
         }
-        if !disabled.is_empty() {
-            let mut owned = Owned::default();
-            owned.add(ground, &enabled)?;
-            let mut all = disabled.iter_mut();
-            all.try_for_each(|resource| owned.leave_unowned(ground, resource))?;
-        }
         let sets = Sets::of(&enabled);
         Ok(Survey {
             enabled,
@@ -84,18 +78,44 @@ impl<'d> Survey<'d> {
         })
     }
 
+    /// Those that take no part, with what of theirs can go: nothing that somebody owns, or in a slot that cannot be changed, so that this keeps
+    /// no update of the others from being installed. Such a slot is told.
+    ///
+    /// # Errors
+    /// When a target cannot be read, named by its transfer.
+    pub fn unowned(&self, ground: Ground<'_>, owned: &Owned) -> Result<Vec<Resource<'d>>> {
+        let mut all = Vec::new();
+        for resource in &self.disabled {
+            let about = || {
+                format!(
+                    "{}: looking into its target",
+                    resource.transfer.path.display()
+                )
+            };
+            let mut left = owned.without(ground, resource).with_context(about)?;
+            if left.slots.is_some() && !left.target.is_empty() {
+                let disk = ground.disk(left.transfer, false).with_context(about)?;
+                let is_changeable = |instance: &Instance| match instance.spot {
+                    Spot::Partition { number, .. } => disk.changeable(number).map_err(|e| {
+                        out::warn(format_args!("{}: {e}", resource.transfer.id));
+                    }),
+                    Spot::Path(_) => Ok(()),
+                };
+                left.target
+                    .retain(|instance| is_changeable(instance).is_ok());
+            }
+            all.push(left);
+        }
+        Ok(all)
+    }
+
     /// The version whose root the system that is worked on is mounted from, when that is in the image of a disk.
     ///
     /// # Errors
     /// When a disk cannot be opened.
-    pub fn mounted(&self, root: &Root, bases: &Bases) -> Result<Option<Version>> {
-        let ground = Ground {
-            root,
-            bases,
-            is_durable: false,
-        };
+    pub fn mounted(&self, ground: Ground<'_>) -> Result<Option<Version>> {
         let all = self.enabled.iter().chain(&self.disabled);
-        let all = all.filter(|_| bases.image_root.is_some());
+        let all = all.filter(|_| ground.bases.image_root.is_some());
         for resource in all.filter(|resource| resource.slots.is_some()) {
             let mounted = ground.disk(resource.transfer, false)?.mounted();
             let is_it = |instance: &&Instance| match instance.spot {
@@ -113,12 +133,7 @@ impl<'d> Survey<'d> {
     ///
     /// # Errors
     /// When a link is there and cannot be read.
-    pub fn linked(&self, root: &Root, bases: &Bases) -> Result<Vec<Version>> {
-        let ground = Ground {
-            root,
-            bases,
-            is_durable: false,
-        };
+    pub fn linked(&self, ground: Ground<'_>) -> Result<Vec<Version>> {
         let mut found = Vec::new();
         for resource in &self.enabled {
             let at = ground.linked(resource)?;
@@ -312,7 +327,12 @@ mod tests {
             let definitions = load(&root);
             let linked = || {
                 let survey = Survey::of(&root, &definitions, &Bases::default(), None).unwrap();
-                let found = survey.linked(&root, &Bases::default()).unwrap();
+                let ground = Ground {
+                    root: &root,
+                    bases: &Bases::default(),
+                    is_durable: false,
+                };
+                let found = survey.linked(ground).unwrap();
                 found.iter().map(|v| v.to_string()).collect::<Vec<_>>()
             };
             assert_eq!(linked(), [""; 0]);

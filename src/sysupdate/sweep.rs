@@ -10,12 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::definition::Kind;
-use super::gpt::NoDisk;
 use super::instance::{Instance, Resource, Spot, State};
 use super::place::Ground;
 use super::vacuum::{Removal, Why};
 use super::{directory, remove, slots};
-use crate::sys::out;
 
 /// Something that goes.
 #[derive(Debug, Clone, Copy)]
@@ -70,19 +68,11 @@ impl Sweep<'_> {
     }
 
     /// Removes these instances of disabled transfers, and the links that show to them. (Versions that links of the others show to stay.)
-    /// A slot that somebody uses stays, so that it keeps no update of the others from being installed.
     ///
     /// # Errors
     /// As [`Sweep::instances`].
     pub fn disabled(&self, resources: &[Resource<'_>], removals: &[Removal]) -> Result<()> {
         let mut links = Vec::new();
-        let mut unused = Vec::new();
-        for removal in removals {
-            if self.is_unused(&resources[removal.resource], removal.instance)? {
-                unused.push(*removal);
-            }
-        }
-        let removals = &unused[..];
         for (number, resource) in resources.iter().enumerate() {
             let shown = self.ground.linked(resource)?;
             let goes = |at| {
@@ -98,20 +88,6 @@ impl Sweep<'_> {
         links
             .into_iter()
             .try_for_each(|resource| self.link(resource))
-    }
-
-    /// Whether nobody uses the slot of an instance; who does is told.
-    fn is_unused(&self, resource: &Resource<'_>, instance: usize) -> Result<bool> {
-        let Spot::Partition { number, .. } = resource.target[instance].spot else {
-            return Ok(true);
-        };
-        match self.ground.disk(resource.transfer, false)?.unused(number) {
-            Err(e @ NoDisk::InUse(..)) => {
-                out::warn(format_args!("{}: {e}", resource.transfer.id));
-                Ok(false)
-            }
-            other => Ok(other.map(|()| true)?),
-        }
     }
 
     /// Removes what was begun of a version and is in the way.

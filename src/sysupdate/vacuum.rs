@@ -91,7 +91,7 @@ pub enum Kept {
     Linked,
     /// It is being installed.
     Installing,
-    /// It is the newest one, and no other one is complete and was not gone back from.
+    /// It is the newest one, and every other one is incomplete or was gone back from.
     Newest,
 }
 

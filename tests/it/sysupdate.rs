@@ -243,14 +243,40 @@ fn an_update_removes_what_disabled_transfers_have() {
 fn what_an_enabled_transfer_has_is_not_that_of_a_disabled_one() {
     let system = System::with(&["1.1"], &["1.0"]);
     // the same target by another name, and with something of its own
+    system.write("images/beta_7", "x");
     symlink("images", system.path().join("by")).unwrap();
     let text =
         fs::read_to_string(system.path().join("usr/lib/sysupdate.d/50-root.transfer")).unwrap();
     let beta = format!("[Transfer]\nFeatures=extra\n{text}");
-    let beta = beta.replace("Path=/images", "Path=/by");
+    let beta = beta.replace(
+        "Path=/images\nMatchPattern=",
+        "Path=/by\nMatchPattern=beta_@v ",
+    );
     system.write("etc/sysupdate.d/60-beta.transfer", &beta);
     system.printed(&["vacuum"]);
     assert_eq!(system.names("images"), ["os_1.0.raw"]);
+    // nor is what a transfer of another collection has
+    system.write(
+        "etc/sysupdate.part.d/p.transfer",
+        &beta.replace("Features=extra\n", ""),
+    );
+    for file in ["images/beta_7", "extra/extra_5"] {
+        system.write(file, "x");
+    }
+    system.printed(&["vacuum"]);
+    assert_eq!(system.names("images"), ["beta_7", "os_1.0.raw"]);
+    assert!(system.names("extra").is_empty());
+    // of one that cannot be read nobody knows what it has
+    system.write("extra/extra_5", "x");
+    system.write("etc/sysupdate.bad.d/p.transfer", "[Source]\nType=none\n");
+    let out = system.run(&["vacuum"]);
+    let told = String::from_utf8_lossy(&out.stderr);
+    let why = "what disabled transfers have stays: component 'bad': looking for what it owns";
+    assert!(out.status.success() && told.contains(why), "{told}");
+    assert_eq!(system.names("extra"), ["extra_5"]);
+    for file in ["etc/sysupdate.bad.d/p.transfer", "images/beta_7"] {
+        fs::remove_file(system.path().join(file)).unwrap();
+    }
     system.printed(&["acquire"]);
     system.printed(&["--offline", "update"]);
     assert_eq!(

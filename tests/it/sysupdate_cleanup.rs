@@ -218,9 +218,25 @@ fn what_a_transfer_of_another_collection_owns_stays() {
     assert_eq!(system.entries(DATABASE), ["/images/./os_@v"]);
     system.ok(&["-A", "cleanup"]);
     assert_eq!(system.names("images"), ["os_1", "os_2"]);
+    // it has another name there, and its link still shows to the old one
+    let text = fs::read_to_string(system.path("etc/sysupdate.moved.d/a.transfer")).unwrap();
+    let renamed = text.replace(
+        "MatchPattern=os_@v\n[Target]",
+        "MatchPattern=os_@v\n[Target]\nCurrentSymlink=current",
+    );
+    let (source, target) = renamed.split_at(renamed.find("[Target]").unwrap());
+    let target = target.replace("MatchPattern=os_@v", "MatchPattern=new_@v");
+    system.write(
+        "etc/sysupdate.moved.d/a.transfer",
+        &(source.to_owned() + &target),
+    );
+    symlink("os_1", system.path("images/current")).unwrap();
+    system.ok(&["cleanup"]);
+    assert_eq!(system.names("images"), ["current", "os_1"]);
+    fs::remove_file(system.path("images/current")).unwrap();
     // what cannot be read may own anything
     system.write("etc/sysupdate.bad.d/a.transfer", "[Source]\nType=none\n");
-    system.fails(&["cleanup"], "component 'bad': whether it owns any of that");
+    system.fails(&["cleanup"], "component 'bad': looking for what it owns");
     fs::remove_file(system.path("etc/sysupdate.bad.d/a.transfer")).unwrap();
     fs::remove_file(system.path("etc/sysupdate.moved.d/a.transfer")).unwrap();
     system.ok(&["cleanup"]);
@@ -255,7 +271,7 @@ fn without_definitions_only_the_command_itself_cleans_up_and_one_that_is_refused
     // it might own what the others have
     system.fails(
         &["-A", "cleanup"],
-        "Not cleaned up: what has no component, component 'off', component 'part'.",
+        "what has no component: looking for what it owns",
     );
     assert_eq!(rest(&system), [2, 1, 1]);
     fs::remove_file(system.path("etc/sysupdate.d/bad.transfer")).unwrap();

@@ -187,6 +187,7 @@ fn nothing_is_written_to_a_device_that_is_mounted() {
     let told = vacuumed(dir.path());
     let why = format!("b: {}p2 is mounted at {point}", device.0);
     assert!(told.contains(&why), "{told}");
+    assert!(!told.contains("disabled transfers"), "{told}");
     assert!(sfdisk::dump(&device.0).contains(&beta));
     // nobody else sees where it is mounted
     let script = r#"umount "$1"; exec "$2" "$3" update"#;

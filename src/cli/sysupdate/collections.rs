@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::sys::{out, signal};
 use crate::sysupdate::definition::{self, Collection, Component, Definitions};
+use crate::sysupdate::owned::Owned;
+use crate::sysupdate::{Resource, Survey};
 
 use super::super::error;
 use super::{NO_DEFINITIONS, Session};
@@ -44,6 +46,49 @@ pub(super) fn components(session: &Session) -> Result<Vec<Component>> {
     let (components, warnings) = definition::components(&session.root, &session.specifiers)?;
     warnings.iter().for_each(out::warn);
     Ok(components)
+}
+
+/// What enabled transfers of all collections own: one that was moved to another takes along what it installed.
+///
+/// # Errors
+/// When one of them cannot be read: it might own anything.
+pub(super) fn owned(session: &Session) -> Result<Owned> {
+    let mut owned = Owned::default();
+    let (components, _) = definition::components(&session.root, &session.specifiers)?;
+    let components = components
+        .into_iter()
+        .map(|c| Collection::Component(c.name));
+    let mut all: Vec<Collection> = std::iter::once(Collection::Default)
+        .chain(components)
+        .collect();
+    if !all.contains(&session.asked.collection) {
+        all.push(session.asked.collection.clone());
+    }
+    for collection in all {
+        let about = || format!("{}: looking for what it owns", called(&collection));
+        let mut add = || {
+            let found = Definitions::load(&session.root, &collection, &session.specifiers)?;
+            let survey = session.survey(&found, true)?;
+            owned.add(session.ground(), &survey.enabled)
+        };
+        add().with_context(about)?;
+    }
+    Ok(owned)
+}
+
+/// The disabled transfers of a collection, with what of theirs can go. When it is not known what others own, that is nothing, which is told.
+pub(super) fn unowned<'d>(session: &Session, survey: &Survey<'d>) -> Result<Vec<Resource<'d>>> {
+    if survey.disabled.iter().all(|r| r.target.is_empty()) {
+        return Ok(survey.disabled.clone());
+    }
+    match owned(session) {
+        Ok(owned) => survey.unowned(session.ground(), &owned),
+        Err(e) => {
+            signal::check()?;
+            out::warn(format_args!("what disabled transfers have stays: {e:#}"));
+            Ok(Vec::new())
+        }
+    }
 }
 
 /// What a collection is called in texts.

@@ -338,7 +338,7 @@ impl Session {
     /// The version that is in use and has to stay: the one that runs, or in an image the one whose root is mounted.
     fn in_use(&self, survey: &Survey<'_>) -> Result<Option<Version>> {
         match self.booted()? {
-            None => survey.mounted(&self.root, &self.bases),
+            None => survey.mounted(self.ground()),
             running => Ok(running),
         }
     }

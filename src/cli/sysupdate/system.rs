@@ -8,8 +8,9 @@ use anyhow::{Error, Result, bail};
 use clap::Parser;
 use serde::Serialize;
 
-use super::{Session, Sysupdate, collections, rollback, told_by_systemd, vacuum};
-use crate::sys::{Root, out, signal};
+use super::collections::{self, Failures, called};
+use super::{Session, Sysupdate, rollback, told_by_systemd, vacuum};
+use crate::sys::{Root, out};
 use crate::sysupdate::definition::Collection;
 use crate::sysupdate::held::Held;
 use crate::sysupdate::instance::{Resource, State};
@@ -71,16 +72,15 @@ impl Images {
     /// Removes what is too much of each collection.
     ///
     /// # Errors
-    /// The first failure; the other collections were tried.
+    /// What failed, of one at least; the other collections were tried.
     pub(in crate::cli) fn vacuum(&self) -> Result<()> {
         let session = self.called(&["vacuum"])?;
-        let mut done = Ok(());
+        let mut failures = Failures::default();
         for session in collections::sessions(&session)? {
-            let removed = vacuum::go(&session);
-            signal::check()?;
-            done = done.and(removed.map(drop));
+            let name = called(&session.asked.collection);
+            failures.take(name, vacuum::go(&session))?;
         }
-        done
+        failures.end("Not cleaned up").map(drop)
     }
 
     /// Makes a version the current one: this one, or the newest that is older than the current one.

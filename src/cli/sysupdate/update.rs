@@ -122,11 +122,12 @@ fn one(
         )),
         Choice::Update(chosen) => {
             let code = run.update(chosen, until_pending)?;
-            run.clean_up()?;
+            // what cannot be cleaned up keeps nobody from what is installed
+            let cleaned_up = run.clean_up();
             if let Some(booted) = booted.filter(|_| !session.asked.is_dry_run) {
                 reboot_after(&chosen, &booted)?;
             }
-            Ok(code)
+            cleaned_up.and(Ok(code))
         }
     }
 }
@@ -169,7 +170,10 @@ impl Run<'_> {
     /// Removes what no transfer owns any more, when that is asked for: only here, after the definitions were found and the rest is done.
     fn clean_up(&self) -> Result<()> {
         match self.session.asked.has_cleanup && !self.session.asked.is_dry_run {
-            true => cleanup::run(self.session, self.definitions),
+            true => {
+                let owned = collections::owned(self.session)?;
+                cleanup::run(self.session, self.definitions, &owned)
+            }
             false => Ok(()),
         }
     }
@@ -177,7 +181,8 @@ impl Run<'_> {
     /// Ends the plan of a dry run with what would be cleaned up.
     fn show(&self, mut dry: DryRun<'_>) -> Result<()> {
         if self.session.asked.has_cleanup {
-            cleanup::show(self.session, self.definitions, &mut dry)?;
+            let owned = collections::owned(self.session)?;
+            cleanup::show(self.session, self.definitions, &owned, &mut dry)?;
         }
         dry.show()
     }
@@ -241,7 +246,8 @@ impl Run<'_> {
                 "READY=1\nX_SYSUPDATE_VERSION={version}\nSTATUS=Installing version {version}"
             ));
         }
-        let mut plan = self.plan(set)?;
+        let disabled = collections::unowned(self.session, self.survey)?;
+        let mut plan = self.plan(set, &disabled)?;
         failpoint::hit("sysupdate-named")?;
         let erase = match self.session.asked.is_dry_run {
             true => Erase::Early,
@@ -254,12 +260,12 @@ impl Run<'_> {
         }
         plan.assign(&checked.slots);
         if self.session.asked.is_dry_run {
-            self.show_plan(&plan, &checked.prospects)?;
+            self.show_plan(&plan, &disabled, &checked.prospects)?;
             return Ok(ExitCode::SUCCESS);
         }
         failpoint::hit("sysupdate-checked")?;
         let staged = self.stage(&plan, &checked)?;
-        self.make_room(&plan)?;
+        self.make_room(&plan, &disabled)?;
         failpoint::hit("sysupdate-vacuumed")?;
         self.acquire(&plan, &checked, staged)?;
         failpoint::hit("sysupdate-acquired")?;
@@ -277,18 +283,18 @@ impl Run<'_> {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn plan(&self, set: &UpdateSet) -> Result<Plan> {
+    fn plan(&self, set: &UpdateSet, disabled: &[Resource<'_>]) -> Result<Plan> {
         let session = self.session;
         let booted = session.in_use(self.survey)?;
         let wish = Wish {
             installing: Some(&set.version),
             booted: booted.as_ref(),
-            linked: self.survey.linked(&session.root, &session.bases)?,
+            linked: self.survey.linked(session.ground())?,
             held: self.held.versions.clone(),
             instances_max: session.asked.instances_max,
         };
         let survey = self.survey;
-        let made = Plan::of(&survey.enabled, &survey.disabled, &survey.sets, set, &wish);
+        let made = Plan::of(&survey.enabled, disabled, &survey.sets, set, &wish);
         made.or_else(|problems| {
             problems.iter().for_each(out::error);
             bail!(
@@ -299,20 +305,26 @@ impl Run<'_> {
     }
 
     /// Executes what the plan says of what goes, and then removes what others left.
-    fn make_room(&self, plan: &Plan) -> Result<()> {
+    fn make_room(&self, plan: &Plan, disabled: &[Resource<'_>]) -> Result<()> {
         // nobody asks for room for what is there already
         let is_told = plan.acquired().next().is_some() || !plan.vacuum.is_empty();
         if is_told {
             out::say("Making room for 1 updates…");
         }
-        self.sweep(plan, false, &vacuum::tell_gone)?;
+        self.sweep(plan, disabled, false, &vacuum::tell_gone)?;
         if is_told {
             vacuum::tell_removed(&plan.vacuum);
         }
         Ok(())
     }
 
-    fn sweep(&self, plan: &Plan, is_dry: bool, told: &dyn Fn(Gone<'_>)) -> Result<()> {
+    fn sweep(
+        &self,
+        plan: &Plan,
+        disabled: &[Resource<'_>],
+        is_dry: bool,
+        told: &dyn Fn(Gone<'_>),
+    ) -> Result<()> {
         let enabled = &self.survey.enabled;
         let sweep = Sweep {
             ground: self.site.ground(),
@@ -324,7 +336,7 @@ impl Run<'_> {
             sweep.stray(resource, &resource.target[*instance])?;
         }
         sweep.instances(enabled, &plan.vacuum.removals)?;
-        sweep.disabled(&self.survey.disabled, &plan.vacuum.disabled)?;
+        sweep.disabled(disabled, &plan.vacuum.disabled)?;
         let keep = self.unfinished(plan)?;
         enabled
             .iter()
@@ -448,10 +460,15 @@ impl Run<'_> {
     }
 
     /// What would be done.
-    fn show_plan(&self, plan: &Plan, prospects: &[Prospect]) -> Result<()> {
+    fn show_plan(
+        &self,
+        plan: &Plan,
+        disabled: &[Resource<'_>],
+        prospects: &[Prospect],
+    ) -> Result<()> {
         let enabled = &self.survey.enabled;
         let dry = RefCell::new(DryRun::new(self.session, Some(&plan.version)));
-        self.sweep(plan, true, &|gone| dry.borrow_mut().remove(gone))?;
+        self.sweep(plan, disabled, true, &|gone| dry.borrow_mut().remove(gone))?;
         let mut dry = dry.into_inner();
         for ((item, source), prospect) in plan.acquired().zip(prospects) {
             let resource = &enabled[item.resource];

@@ -8,13 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use crate::sys::out;
-use crate::sysupdate::Survey;
 use crate::sysupdate::sweep::{Gone, Sweep, What};
 use crate::sysupdate::vacuum::{Plan, Why, Wish, plan};
+use crate::sysupdate::{Resource, Survey};
 
-use super::Session;
 use super::dry::DryRun;
 use super::json::{Form, Json};
+use super::{Session, collections};
 
 /// The command.
 pub(super) fn go(session: &Session) -> Result<ExitCode> {
@@ -25,21 +25,22 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
     let wish = Wish {
         installing: None,
         booted: booted.as_ref(),
-        linked: survey.linked(&session.root, &session.bases)?,
+        linked: survey.linked(session.ground())?,
         held: session.held()?.versions,
         instances_max: session.asked.instances_max,
     };
-    let found = plan(&survey.enabled, &survey.disabled, &survey.sets, &wish)?;
+    let disabled = collections::unowned(session, &survey)?;
+    let found = plan(&survey.enabled, &disabled, &survey.sets, &wish)?;
     if session.asked.is_dry_run {
         let dry = RefCell::new(DryRun::new(session, None));
-        sweep(session, &survey, &found, &|gone| {
+        sweep(session, &survey, &disabled, &found, &|gone| {
             dry.borrow_mut().remove(gone)
         })?;
         dry.into_inner().show()?;
         return Ok(ExitCode::SUCCESS);
     }
     out::say("Making room…");
-    sweep(session, &survey, &found, &tell_gone)?;
+    sweep(session, &survey, &disabled, &found, &tell_gone)?;
     empty_spool(session)?;
     tell(session, &found)?;
     Ok(ExitCode::SUCCESS)
@@ -48,6 +49,7 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
 fn sweep(
     session: &Session,
     survey: &Survey<'_>,
+    disabled: &[Resource<'_>],
     plan: &Plan,
     told: &dyn Fn(Gone<'_>),
 ) -> Result<()> {
@@ -57,7 +59,7 @@ fn sweep(
         told,
     };
     sweep.instances(&survey.enabled, &plan.removals)?;
-    sweep.disabled(&survey.disabled, &plan.disabled)?;
+    sweep.disabled(disabled, &plan.disabled)?;
     let mut all = survey.enabled.iter().chain(&survey.disabled);
     all.try_for_each(|resource| sweep.left_overs(resource, &BTreeSet::new()))
 }
