@@ -118,7 +118,7 @@ pub fn check(
     });
     problems.extend(unchangeable(site, enabled, plan, &slots));
     for item in &plan.items {
-        problems.extend(link(site, &enabled[item.resource]));
+        problems.extend(link(site, &enabled[item.resource], &LINKLESS));
     }
     let removed = plan
         .vacuum
@@ -323,15 +323,24 @@ fn writable(
     Ok(())
 }
 
-/// What is in the way of a link.
-fn link(site: &Site<'_>, resource: &Resource<'_>) -> Option<String> {
-    // of one in a directory that is made later, nothing is in the way
-    let link = site.ground().link(resource.transfer).ok()??;
-    let path = link.shown;
-    let id = &resource.transfer.id;
+/// What is in the way of a link; file systems of the types `linkless` have none.
+fn link(site: &Site<'_>, resource: &Resource<'_>, linkless: &[FsType]) -> Option<String> {
+    let transfer = resource.transfer;
+    let link = transfer.target.current_symlink.as_ref()?;
+    let ground = site.ground();
+    let place = ground.link(transfer).ok()?;
+    let path = match &place {
+        Some(place) => place.shown.clone(),
+        // in a directory that is made later nothing is in the way, but its file system is there
+        None => ground.open(transfer).ok()?.path.join(link),
+    };
+    let id = &transfer.id;
     let shown = path.display();
-    let parent = link.path.parent().unwrap_or(Path::new(""));
-    if let Err(e) = beneath::can_make_dirs(&link.dir, parent) {
+    let made = place.map_or(Ok(()), |place| {
+        let parent = place.path.parent().unwrap_or(Path::new(""));
+        beneath::can_make_dirs(&place.dir, parent)
+    });
+    if let Err(e) = made {
         return Some(format!(
             "{id}: CurrentSymlink= {shown}: no link is followed on the way to it, and nothing else than a directory: {e}"
         ));
@@ -343,7 +352,52 @@ fn link(site: &Site<'_>, resource: &Resource<'_>) -> Option<String> {
     }
     let there = path.ancestors().skip(1).find(|path| path.is_dir())?;
     let system = statfs(there).ok()?;
-    LINKLESS
+    linkless
         .contains(&system.filesystem_type())
         .then(|| format!("{id}: CurrentSymlink= {shown}: its file system has no symbolic links"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::Root;
+    use crate::sysupdate::cancel::Cancel;
+    use crate::sysupdate::fetch::Policy;
+    use crate::sysupdate::place::Bases;
+    use crate::sysupdate::source::Manifests;
+    use crate::sysupdate::testing;
+
+    #[test]
+    fn a_file_system_without_links_is_found_also_below_a_directory_that_is_made_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site {
+            root: &Root::at(dir.path()).unwrap(),
+            bases: &Bases::default(),
+            manifests: &Manifests::default(),
+            spool: None,
+            policy: &Policy::default(),
+            cancel: &Cancel::default(),
+            is_durable: false,
+        };
+        let here = statfs(dir.path()).unwrap().filesystem_type();
+        let mut transfer = testing::transfer("a");
+        let mut told = |text: Option<&str>, linkless: &[FsType]| {
+            transfer.target.current_symlink = text.map(Into::into);
+            link(&site, &testing::resource(&transfer, "", "1"), linkless)
+        };
+        for is_there in [false, true] {
+            if is_there {
+                fs::create_dir(dir.path().join("dst")).unwrap();
+            }
+            for text in ["current", "deep/current", "/dst/current"] {
+                let why = told(Some(text), &[here]).unwrap_or_default();
+                assert!(
+                    why.contains("current: its file system has no symbolic links"),
+                    "{text}: {why}"
+                );
+                assert_eq!(told(Some(text), &[]), None);
+            }
+            assert_eq!(told(None, &[here]), None);
+        }
+    }
 }
