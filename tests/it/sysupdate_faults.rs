@@ -350,6 +350,46 @@ fn a_payload_that_breaks_off_at_one_address_goes_on_at_the_next_in_the_same_run(
 }
 
 #[test]
+fn a_page_of_another_length_than_its_name_tells_is_no_payload_and_a_mirror_is_tried() {
+    let mut site = Site::with(&["1"], "");
+    let url = site.server.url("/");
+    site.transfer("20-image", &format!("X-Mirror={url}mirror/\nType=url-file\nMatchPattern=os_@v_@s.raw\n[Target]\nType=regular-file\nPath=/images\nMatchPattern=os_@v.raw\nCurrentSymlink=current.raw\nInstancesMax=2\n"));
+    site.offer("2");
+    let name = "os_2_100000.raw";
+    site.put(name, image("2", 100_000));
+    let mirror = format!("mirror/{name}");
+    let pages = [
+        (
+            b"<html>not here</html>".to_vec(),
+            "and not the 100000 of its name",
+        ),
+        (vec![b'x'; 200_000], "and not the 100000 of its name"),
+        // how long it becomes is known only when it comes
+        (gzip(&vec![b'x'; 200_000]), "File overly large, refusing."),
+    ];
+    for (page, why) in &pages {
+        let page = Answer::of(&Arc::new(page.clone()));
+        site.answer(name, page.clone());
+        site.answer(&mirror, page);
+        site.fails(&["update"], why);
+        assert!(site.is_whole("1") && !site.path("images/os_2.raw").exists());
+    }
+    let mut version = String::from("1");
+    for (number, (page, _)) in pages.iter().enumerate() {
+        let next = (number + 2).to_string();
+        let name = format!("os_{next}_100000.raw");
+        site.offer(&next);
+        site.put(&name, image(&next, 100_000));
+        let good = site.payload(&name);
+        site.answer(&name, Answer::of(&Arc::new(page.clone())));
+        site.answer(&format!("mirror/{name}"), Answer::of(&good));
+        site.ok(&["update"]);
+        site.has_only(&[&version, &next]);
+        version = next;
+    }
+}
+
+#[test]
 fn what_comes_damaged_from_one_address_comes_from_the_next_and_nothing_of_it_stays() {
     let mut site = Site::with(&["1"], "");
     let url = site.server.url("/");

@@ -82,12 +82,12 @@ pub fn check(
         let resource = &enabled[item.resource];
         let instance = &resource.source[source];
         let id = &resource.transfer.id;
-        let prospect = Prospect::of(site, &mut client, resource, instance);
+        let named = item.metadata.size;
+        let prospect = Prospect::of(site, &mut client, resource, instance, named);
         let prospect = prospect.unwrap_or_else(|e| {
             problems.push(format!("{id}: {}: {e:#}", instance.shown));
             Prospect::UNKNOWN
         });
-        let named = item.metadata.size;
         match (named, prospect.size) {
             (Some(size), Size::Exactly(has)) if has != size => problems.push(format!(
                 "{id}: {}: it has {has} bytes, and not the {size} of its name",

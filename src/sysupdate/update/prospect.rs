@@ -38,15 +38,17 @@ impl Prospect {
         is_kept: true,
     };
 
-    /// Asks what there is to know of an instance, which says as well whether it is there.
+    /// Asks what there is to know of an instance, which says as well whether it is there. Of several addresses the first counts that has
+    /// one with as many bytes as its name says; where none has, it is the first that has one.
     ///
     /// # Errors
-    /// When it is not, or cannot be had.
+    /// When it is not there, or cannot be had.
     pub(super) fn of(
         site: &Site<'_>,
         client: &mut Client,
         resource: &Resource<'_>,
         instance: &Instance,
+        named: Option<u64>,
     ) -> Result<Prospect> {
         let Spot::Path(path) = &instance.spot else {
             return Ok(Prospect::UNKNOWN);
@@ -65,15 +67,20 @@ impl Prospect {
             }
             Location::Url(_) => {
                 let name = path.to_str().context("its name is no text")?;
-                let mut first = None;
+                let (mut other, mut first) = (None, None);
                 for base in site.manifests.bases(resource.transfer) {
                     match Prospect::at(client, &base.join(name)) {
-                        Ok(prospect) => return Ok(prospect),
+                        Ok(prospect) if prospect.may_have(named) => return Ok(prospect),
+                        // such as a page that says that it is not here
+                        Ok(prospect) => other = other.or(Some(prospect)),
                         Err(e) => first = first.or(Some(e)),
                     }
                     site.cancel.check()?;
                 }
-                first.map_or(Ok(Prospect::UNKNOWN), Err)
+                match (other, first) {
+                    (Some(other), _) => Ok(other),
+                    (None, first) => first.map_or(Ok(Prospect::UNKNOWN), Err),
+                }
             }
         }
     }
@@ -107,6 +114,15 @@ impl Prospect {
             size,
             is_raw: Format::of(&first) == Format::Raw && !is_skippable(&first),
             ..known
+        }
+    }
+
+    /// Whether it may be what has the bytes that its name says.
+    fn may_have(&self, named: Option<u64>) -> bool {
+        match (named, self.size) {
+            (Some(size), Size::Exactly(has)) => has == size,
+            (Some(size), Size::AtLeast(least)) => least <= size,
+            _ => true,
         }
     }
 
