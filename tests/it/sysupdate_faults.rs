@@ -390,6 +390,34 @@ fn a_page_of_another_length_than_its_name_tells_is_no_payload_and_a_mirror_is_tr
 }
 
 #[test]
+fn what_a_mirror_began_stays_when_the_main_server_has_damaged_bytes() {
+    let site = Site::with(&["1"], "2");
+    let path = "etc/sysupdate.d/20-image.transfer";
+    let text = fs::read_to_string(site.path(path)).unwrap();
+    let mirror = format!("[Source]\nX-Mirror={}\n", site.server.url("/mirror/"));
+    site.write(path, &text.replace("[Source]\n", &mirror));
+    let good = Answer::of(&content("2")).etag("\"1\"");
+    site.answer("os_2.raw", Answer::of(&Arc::new(vec![b'x'; 5000])));
+    let cut = good.clone().cut_after(70_000);
+    site.answer_in_turn("mirror/os_2.raw", vec![cut, Answer::status(404)]);
+    site.fails(
+        &["update"],
+        "Checksum of downloaded resource does not match",
+    );
+    site.answer("os_2.raw", Answer::status(404));
+    site.answer("mirror/os_2.raw", good);
+    let before = site.server.seen().len();
+    site.ok(&["update"]);
+    site.has_only(&["1", "2"]);
+    let seen = site.server.seen();
+    let asked = seen[before..]
+        .iter()
+        .filter(|r| r.path == "/mirror/os_2.raw");
+    let ranges: Vec<_> = asked.map(|r| r.header("range")).collect();
+    assert_eq!(ranges.last(), Some(&Some("bytes=70000-")), "{ranges:?}");
+}
+
+#[test]
 fn what_comes_damaged_from_one_address_comes_from_the_next_and_nothing_of_it_stays() {
     let mut site = Site::with(&["1"], "");
     let url = site.server.url("/");

@@ -146,22 +146,26 @@ impl Payload<'_> {
         self.fetch(keep, sink)
     }
 
-    /// Takes it from the first of the addresses that gives it.
+    /// Takes it from the first of the addresses that gives it. Where none does, the first failure is told, since that address is the main
+    /// one; what stays is what the last one left.
     fn fetch<S: Sink>(&self, keep: Keep<'_>, sink: impl Fn() -> Result<S>) -> Result<Verified<S>> {
         let name = self.path()?.to_str().context("its name is no text")?;
         let mut client = Client::new(self.site.policy.clone(), self.site.cancel.clone());
         let bases = self.site.manifests.bases(self.resource.transfer);
         let addresses: Vec<Url> = bases.iter().map(|base| base.join(name)).collect();
-        let mut first = None;
+        let (mut first, mut stays) = (None, false);
         for url in &addresses {
             let taken = pipeline::take(self.job(Source::Url(&mut client, url), keep), sink()?);
             match taken {
-                Err(e) if may_be_elsewhere(&e) => first = first.or(Some(e)),
+                Err(e) if may_be_elsewhere(&e) => {
+                    stays = self.stays(&e);
+                    first = first.or(Some(e));
+                }
                 other => return self.judge(other),
             }
         }
         match first {
-            Some(e) => self.judge(Err(e)),
+            Some(e) => self.give_up(e, stays),
             None => Err(anyhow!("it has no address")),
         }
     }
@@ -194,19 +198,26 @@ impl Payload<'_> {
         &self,
         taken: Result<Verified<S>, pipeline::Error>,
     ) -> Result<Verified<S>> {
-        let e = match taken {
-            Ok(verified) => return Ok(verified),
-            Err(e) => e,
-        };
+        taken.or_else(|e| {
+            let stays = self.stays(&e);
+            self.give_up(e, stays)
+        })
+    }
+
+    /// Whether the next run can go on with what was taken until this failed.
+    fn stays(&self, e: &pipeline::Error) -> bool {
         let is_kept = || {
             let kept = self.site.spool.zip(self.digest());
             kept.is_some_and(|(spool, digest)| spool.record(&digest).is_some())
         };
-        let stays = match &e {
+        match e {
             pipeline::Error::Ended(_) => true,
             pipeline::Error::Fetch(_) => is_kept(),
             _ => false,
-        };
+        }
+    }
+
+    fn give_up<T>(&self, e: pipeline::Error, stays: bool) -> Result<T> {
         let e = explained(e);
         match stays {
             true => Err(e),
