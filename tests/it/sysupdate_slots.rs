@@ -263,7 +263,10 @@ fn the_slots_that_an_enabled_transfer_has_are_not_those_of_a_disabled_one() {
     let text = fs::read_to_string(system.path("etc/sysupdate.d/10-root.transfer")).unwrap();
     let beta = format!("[Transfer]\nFeatures=off\n{text}");
     let disk = system.path("disk.img");
-    sfdisk::make(&disk, &sfdisk::dump(&disk).replace(r"M\xc3\xa4rchen", "beta_1"));
+    sfdisk::make(
+        &disk,
+        &sfdisk::dump(&disk).replace(r"M\xc3\xa4rchen", "beta_1"),
+    );
     let of_its_own = beta.replace("MatchPattern=root_@v\n", "MatchPattern=beta_@v root_@v\n");
     system.write("etc/sysupdate.d/15-beta.transfer", &of_its_own);
     let before = system.dump();
