@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::http::Answer;
 use crate::sysupdate_limits::Mounted;
-use crate::sysupdate_update::{Site, image, wait_until};
+use crate::sysupdate_update::{Site, header, image, wait_until};
 
 /// The bytes of an image of the usual length.
 fn content(version: &str) -> Arc<Vec<u8>> {
@@ -439,7 +439,12 @@ fn what_comes_damaged_from_one_address_comes_from_the_next_and_nothing_of_it_sta
     let bad = [
         // a member of which the rest is missing, and half a stream
         [good[0][..600].to_vec(), packed[..middle].to_vec()],
-        [page, other],
+        [page, other.clone()],
+        // an archive of which only a member is wrong: a hard link to nothing
+        [
+            [header("h", b"0000644", b'1', 0), vec![0; 1024]].concat(),
+            other,
+        ],
     ];
     for bad in &bad {
         for (name, bytes) in names.iter().zip(bad) {

@@ -57,7 +57,7 @@ fn archive(dir: &str, name: &str, content: &[u8]) -> Vec<u8> {
     all
 }
 
-fn header(name: &str, mode: &[u8], kind: u8, length: usize) -> Vec<u8> {
+pub(crate) fn header(name: &str, mode: &[u8], kind: u8, length: usize) -> Vec<u8> {
     let mut head = vec![0_u8; 512];
     let mut put = |at: usize, text: &[u8]| head[at..at + text.len()].copy_from_slice(text);
     put(0, name.as_bytes());

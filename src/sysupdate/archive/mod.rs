@@ -19,6 +19,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
@@ -101,7 +102,7 @@ impl Tree {
                 return Err(refused(&member.path, "there are too many directories"));
             }
             let path = below(&member.path)?;
-            let why = |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", path.display()));
+            let why = |e: io::Error| io::Error::new(cause(&e), format!("{}: {e}", path.display()));
             let Some(name) = path.file_name() else {
                 if member.kind != Kind::Directory {
                     return Err(refused(&member.path, "it has no name"));
@@ -174,11 +175,23 @@ impl Tree {
                 }
             }
             Kind::HardLink => {
+                let nothing = || refused(&member.link, "a hard link leads to no file before it");
                 let target = below(&member.link)?;
-                let target_name = target.file_name().ok_or(io::ErrorKind::InvalidFilename)?;
+                let target_name = target.file_name().ok_or_else(nothing)?;
                 let at = target.parent().unwrap_or(Path::new(""));
-                let at = beneath::open_dir(&self.dir, at)?;
+                let at = match beneath::open_dir(&self.dir, at) {
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(nothing()),
+                    other => other?,
+                };
+                match beneath::stat_at(&at, target_name) {
+                    Ok(stat) if beneath::kind(&stat) == SFlag::S_IFDIR => return Err(nothing()),
+                    Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(nothing()),
+                    other => other?,
+                };
                 linkat(&at, target_name, parent, name, AtFlags::empty())?;
+            }
+            Kind::Symlink if member.link.is_empty() || member.link.contains(&0) => {
+                return Err(refused(&member.path, "it is a link to no name"));
             }
             Kind::Symlink => symlinkat(OsStr::from_bytes(&member.link), parent, name)?,
             Kind::Character => node(SFlag::S_IFCHR, device)?,
@@ -207,7 +220,7 @@ fn create(parent: &OwnedFd, name: &OsStr) -> io::Result<File> {
 /// Missing only: one that is there is gone on with.
 fn make_dir(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
     match mkdirat(parent, name, Mode::S_IRWXU) {
-        Err(nix::errno::Errno::EEXIST) => Ok(()),
+        Err(Errno::EEXIST) => Ok(()),
         other => Ok(other?),
     }
 }
@@ -222,7 +235,7 @@ fn clear(parent: &OwnedFd, name: &OsStr, kind: Kind) -> io::Result<()> {
             kind == Kind::Directory,
         ) {
             (true, true) => Ok(()),
-            (true, false) => Err(io::ErrorKind::IsADirectory.into()),
+            (true, false) => Err(refused(name.as_bytes(), "a directory has this name")),
             (false, _) => beneath::remove(parent, name.as_ref()),
         },
     }
@@ -232,6 +245,15 @@ fn refused(path: &[u8], why: &str) -> io::Error {
     let path = String::from_utf8_lossy(path).into_owned();
     let text = format!("the archive is refused because of {path:?}: {why}");
     io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
+/// What an error for a member comes from. In the tree there is only what the archive has, so that names of which one is in the way of
+/// another, or which are too long, are its fault; what a file system cannot do is not.
+fn cause(e: &io::Error) -> io::ErrorKind {
+    match e.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ENOTDIR | Errno::ELOOP | Errno::ENAMETOOLONG) => io::ErrorKind::InvalidData,
+        _ => e.kind(),
+    }
 }
 
 /// The path of a member below the tree.
@@ -332,6 +354,11 @@ impl Tree {
                     ));
                 }
                 Ok(())
+            }
+            // none that the kernel knows, or none of this form
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                let text = format!("the attribute {name:?} is not valid: {e}");
+                Err(io::Error::new(io::ErrorKind::InvalidData, text))
             }
             other => other,
         }

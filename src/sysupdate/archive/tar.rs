@@ -107,7 +107,7 @@ impl<'a> Members<'a> {
         if header[156] == b'S' || extra.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
             let text =
                 "the archive has sparse members, which cannot be read; make it without --sparse";
-            return Err(io::Error::new(io::ErrorKind::Unsupported, text));
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
         let path = extra
             .remove(&b"path"[..])

@@ -286,7 +286,8 @@ fn nothing_of_an_archive_leaves_the_tree() {
         ("a hard link to what is no member", hard("h", "none")),
     ];
     for (what, bytes) in attacks {
-        assert!(unpacked(&outside, &bytes).is_err(), "{what}");
+        let e = unpacked(&outside, &bytes).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::InvalidData, "{what}: {e}");
         assert_eq!(fs::read_dir(elsewhere).unwrap().count(), 0, "{what}");
         assert_eq!(
             fs::metadata(outside.path("secret")).unwrap().nlink(),
@@ -383,6 +384,61 @@ fn an_archive_that_is_damaged_or_asks_for_memory_is_refused() {
     unpacked(&dir, &[file("a"), header(b'0', "a", "", 0)].concat()).unwrap();
     assert_eq!(fs::read(dir.path("target/a")).unwrap(), b"");
     assert!(unpacked(&dir, &[header(b'5', "a", "", 0), file("a")].concat()).is_err());
+}
+
+#[test]
+fn what_an_archive_does_wrong_is_told_from_what_the_file_system_cannot_do() {
+    let hard = |to: &str| header(b'1', "h", to, 0);
+    let dir = |path: &str| header(b'5', path, "", 0);
+    let acl = {
+        let record = "31 SCHILY.acl.access=mask::rwx\n";
+        let mut content = record.as_bytes().to_vec();
+        content.resize(512, 0);
+        let length = record.len() as u64;
+        [header(b'x', "pax", "", length), content, file("a")].concat()
+    };
+    let long = "n".repeat(300);
+    let long = [
+        header(b'L', "x", "", 300),
+        long.into_bytes(),
+        vec![0; 212],
+        file("x"),
+    ]
+    .concat();
+    for (what, bytes) in [
+        ("a hard link to nothing", hard("none")),
+        ("a hard link to nothing below nothing", hard("none/none")),
+        ("a hard link to no name", hard("")),
+        ("a hard link to a directory", [dir("d"), hard("d")].concat()),
+        (
+            "a hard link below a file",
+            [file("f"), hard("f/x")].concat(),
+        ),
+        ("a link to no name", link("l", "")),
+        (
+            "a file in place of a directory",
+            [dir("d"), file("d")].concat(),
+        ),
+        ("a file below a file", [file("f"), file("f/x")].concat()),
+        ("a sparse member", header(b'S', "x", "", 0)),
+        ("a name of 300 bytes", long),
+        ("an ACL that is none", acl),
+    ] {
+        let e = unpacked(&Dir::with_target(), &bytes).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::InvalidData, "{what}: {e}");
+    }
+    for errno in [
+        Errno::ENOSPC,
+        Errno::EIO,
+        Errno::EROFS,
+        Errno::EACCES,
+        Errno::EPERM,
+        Errno::ENOENT,
+    ] {
+        let e = io::Error::from(errno);
+        assert_eq!(cause(&e), e.kind());
+        assert_ne!(cause(&e), io::ErrorKind::InvalidData);
+    }
 }
 
 proptest::proptest! {
