@@ -125,7 +125,7 @@ fn common(
             .strip_prefix("SuggestOn")
             .and_then(|kind| Condition::parse(kind, &line.value))
         {
-            Some(condition) => suggestion.conditions.push(condition),
+            Some(condition) => suggestion.add(condition),
             None => reader.unknown(line),
         },
     }

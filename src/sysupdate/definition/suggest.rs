@@ -22,7 +22,7 @@ const KINDS: [&str; 11] = [
 pub struct Suggestion {
     /// What was said; it wins over conditions.
     pub(super) fixed: Option<bool>,
-    pub(super) conditions: Vec<Condition>,
+    conditions: Vec<Condition>,
 }
 
 /// A condition.
@@ -58,6 +58,14 @@ impl Condition {
 }
 
 impl Suggestion {
+    /// Adds a condition; one without a value takes back those of its kind.
+    pub(super) fn add(&mut self, condition: Condition) {
+        match condition.value.is_empty() {
+            true => self.conditions.retain(|c| c.kind != condition.kind),
+            false => self.conditions.push(condition),
+        }
+    }
+
     /// Whether it should be on on this machine; `None` when a condition is one that this program cannot evaluate. When nothing is
     /// said, it should not.
     #[must_use]
@@ -119,13 +127,13 @@ mod tests {
         };
         here.os_release.insert("ID".into(), "os".into());
         here.os_release.insert("VERSION_ID".into(), "1.10".into());
-        let conditions = conditions
-            .iter()
-            .map(|(k, v)| Condition::parse(k, v).unwrap());
-        let suggestion = Suggestion {
+        let mut suggestion = Suggestion {
             fixed,
-            conditions: conditions.collect(),
+            ..Suggestion::default()
         };
+        for (kind, value) in conditions {
+            suggestion.add(Condition::parse(kind, value).unwrap());
+        }
         suggestion.holds(&Machine {
             root: Root::at(dir.path()).unwrap(),
             specifiers: &here,
@@ -146,6 +154,11 @@ mod tests {
         assert_eq!(suggested(None, &bars), Some(true));
         assert_eq!(suggested(None, &[bars[0], yes]), Some(false));
         assert_eq!(suggested(None, &[yes, ("Fraction", "10%")]), None);
+        // an empty one takes back those of its kind
+        let (host, none) = (("Host", "other"), ("Architecture", ""));
+        assert_eq!(suggested(None, &[no, none, yes]), Some(true));
+        assert_eq!(suggested(None, &[yes, host, none]), Some(false));
+        assert_eq!(suggested(None, &[yes, none]), Some(false));
         assert!(Condition::parse("Weather", "rain").is_none());
     }
 
