@@ -19,8 +19,14 @@ pub fn remove(target: BorrowedFd<'_>, path: &Path, is_synced: bool) -> io::Resul
     failpoint::hit("sysupdate-instance-removed")?;
     let mut above = path.parent();
     while let Some(dir) = above {
-        if is_synced {
-            sync(target, dir)?;
+        match is_synced.then(|| sync(target, dir)) {
+            // it went with something else
+            Some(Err(e)) if e.kind() == io::ErrorKind::NotFound => {
+                above = dir.parent();
+                continue;
+            }
+            Some(Err(e)) => return Err(e),
+            _ => {}
         }
         let is_top = dir.as_os_str().is_empty();
         if is_top || !beneath::names_below(target, dir)?.is_empty() {
@@ -100,7 +106,7 @@ mod tests {
         symlink("../../kept", at("t/os_1/link")).unwrap();
         symlink("../kept", at("t/linked")).unwrap();
         let target = beneath::open_root(&at("t")).unwrap();
-        for path in ["os_1", "a/b/os_2", "c/os_3", "none", "linked"] {
+        for path in ["os_1", "a/b/os_2", "c/os_3", "none", "none/os_4", "linked"] {
             for is_synced in [true, false] {
                 remove(target.as_fd(), Path::new(path), is_synced).unwrap();
             }
