@@ -262,7 +262,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "/etc/systemd/import-pubring.pgp, /usr/lib/systemd/import-pubring.pgp",
-        "The keys whose signatures of SHA256SUMS are trusted.",
+        "The keys whose signatures of SHA256SUMS are trusted: those of the running system, also with --root= and --image=.",
     ),
     (
         "/var/lib/transactional-update/sysupdate",

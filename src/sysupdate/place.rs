@@ -140,9 +140,8 @@ impl Bases {
         if found.dir.is_some() {
             return Ok(found);
         }
-        let (root, path) = self.find(root, place)?;
+        let (top, path) = self.above(root, place)?;
         let make = || {
-            let top = beneath::open_root(root.path())?;
             for made in beneath::make_dirs(&top, &path, 0o755)? {
                 if is_durable {
                     let above = made.parent().unwrap_or(Path::new(""));
@@ -165,10 +164,28 @@ impl Bases {
     /// # Errors
     /// As [`Bases::make`].
     pub fn can_make(&self, root: &Root, place: &Place) -> Result<(), Unknown> {
+        let (top, path) = self.above(root, place)?;
+        let not_made = |e| Unknown::NotMade(root.join(&place.path), e);
+        beneath::can_make_dirs(top, &path).map_err(not_made)
+    }
+
+    /// A directory on the way to a place, with all that is missing below it. Links lead to it, as to a place that is there: not in a boot
+    /// partition.
+    fn above(&self, root: &Root, place: &Place) -> Result<(OwnedFd, PathBuf), Unknown> {
+        if let Some(boot) = self.boot(root, place.base)?
+            && let Some(mounted) = open(root, boot)?.dir
+        {
+            return Ok((mounted, root::relative(&place.path)));
+        }
         let (root, path) = self.find(root, place)?;
-        let could =
-            beneath::open_root(root.path()).and_then(|top| beneath::can_make_dirs(top, &path));
-        could.map_err(|e| Unknown::NotMade(root.join(&path), e))
+        for above in path.ancestors() {
+            if let Some(dir) = open(&root, above.to_owned())?.dir {
+                let below = path.strip_prefix(above).unwrap_or(&path);
+                return Ok((dir, below.to_owned()));
+            }
+        }
+        let missing = io::Error::from(ErrorKind::NotFound);
+        Err(Unknown::Unreadable(root.path().to_owned(), missing))
     }
 
     /// The root that a place is in, and where it is there.

@@ -82,8 +82,11 @@ fn without_a_good_signature_no_payload_is_asked_for() {
         &["update", "--verify=yes"],
         "DOWNLOAD INVALID: Signature verification failed.",
     );
-    site.write("etc/systemd/import-pubring.pgp", "");
-    site.fails(&["update", "--verify=yes"], "There is no keyring");
+    site.write("keyring", "");
+    let mut command = site.command(&["update", "--verify=yes"]);
+    command.env("SYSTEMD_OPENPGP_KEYRING", site.path("keyring"));
+    let told = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(told.contains("There is no keyring"), "{told}");
     assert_eq!(site.payloads().len(), before);
     site.has_only(&["1"]);
 }
@@ -259,20 +262,31 @@ fn a_link_on_the_way_to_what_is_to_be_made_is_found_before_anything_changes() {
             "20-image: CurrentSymlink= $W/lib/os/current: no link is followed",
         ),
         (
-            "/lib/new",
+            "/away/new",
             "current.raw",
-            "20-image: $W/lib/new cannot be made",
+            "20-image: $W/away/new cannot be made",
         ),
     ] {
         let site = Site::with(&["1", "2"], "3");
         fs::create_dir_all(site.path("usr/lib")).unwrap();
         symlink("usr/lib", site.path("lib")).unwrap();
+        symlink("nothing", site.path("away")).unwrap();
         site.transfer("20-image", &format!("Type=url-file\nMatchPattern=os_@v.raw\n[Target]\nType=regular-file\nPath={path}\nMatchPattern=os_@v.raw\nInstancesMax=2\nCurrentSymlink={link}\n"));
         let before = site.left();
         let top = site.path("").display().to_string();
         site.fails(&["update"], &why.replace("$W", top.trim_end_matches('/')));
         assert_eq!(site.left(), before);
     }
+}
+
+#[test]
+fn a_directory_is_made_behind_a_link_of_the_administrator() {
+    let site = Site::with(&[], "1");
+    fs::create_dir_all(site.path("data")).unwrap();
+    symlink("/data", site.path("away")).unwrap();
+    site.transfer("20-image", "Type=url-file\nMatchPattern=os_@v.raw\n[Target]\nType=regular-file\nPath=/away/new/images\nMatchPattern=os_@v.raw\n");
+    site.ok(&["update"]);
+    assert!(site.path("data/new/images/os_1.raw").exists());
 }
 
 #[test]

@@ -200,7 +200,7 @@ impl Session {
                 .and_then(|text| boolean(&text))
                 .unwrap_or(true),
         };
-        let found = Manifests::fetch(&self.root, definitions, &asking)?;
+        let found = Manifests::fetch(definitions, &asking)?;
         found.warnings.iter().for_each(out::warn);
         Ok(found)
     }
