@@ -227,20 +227,17 @@ impl Session {
         }
     }
 
-    /// The directory in which what is received is kept, if it is kept.
-    fn spool(&self) -> Option<PathBuf> {
+    /// Opens the directory in which what is received is kept, and makes it when `is_made`; with its path. `None` when nothing is kept, or
+    /// nothing is there and it is not to be made.
+    fn spool(&self, is_made: bool) -> Option<(PathBuf, io::Result<Spool>)> {
+        let is_wanted = |path: &Path| is_made || path.is_dir();
         match &self.asked.keep {
-            Keep::Usual => Some(self.root.join(SPOOL)),
-            Keep::In(dir) => Some(dir.clone()),
+            Keep::Usual => {
+                let path = self.root.join(SPOOL);
+                is_wanted(&path).then(|| (path, Spool::in_root(&self.root, SPOOL.as_ref())))
+            }
+            Keep::In(path) => is_wanted(path).then(|| (path.clone(), Spool::open(path))),
             Keep::Nowhere => None,
-        }
-    }
-
-    /// Opens that directory, and makes it when it is not there.
-    fn open_spool(&self, path: &Path) -> io::Result<Spool> {
-        match &self.asked.keep {
-            Keep::Usual => Spool::in_root(&self.root, SPOOL.as_ref()),
-            Keep::In(_) | Keep::Nowhere => Spool::open(path),
         }
     }
 

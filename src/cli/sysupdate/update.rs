@@ -134,8 +134,8 @@ fn one(
 
 /// Without one, a transfer that breaks off begins anew the next time; that is no reason not to begin it.
 fn open_spool(session: &Session) -> Option<Spool> {
-    let path = session.spool()?;
-    let opened = session.open_spool(&path).and_then(|spool| {
+    let (path, opened) = session.spool(true)?;
+    let opened = opened.and_then(|spool| {
         spool.remove_older(spool::KEPT_FOR)?;
         Ok(spool)
     });

@@ -89,12 +89,10 @@ pub(super) fn tell_gone(gone: Gone<'_>) {
 
 /// What was received of payloads that never came to their end is of no use any more.
 fn empty_spool(session: &Session) -> Result<()> {
-    let Some(path) = session.spool().filter(|path| path.is_dir()) else {
+    let Some((path, opened)) = session.spool(false) else {
         return Ok(());
     };
-    let emptied = session
-        .open_spool(&path)
-        .and_then(|spool| spool.remove_older(Duration::ZERO));
+    let emptied = opened.and_then(|spool| spool.remove_older(Duration::ZERO));
     emptied.with_context(|| format!("emptying {}", path.display()))
 }
 
