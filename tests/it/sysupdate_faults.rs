@@ -240,6 +240,22 @@ fn nothing_is_locked_or_kept_outside_of_the_system_through_a_link_in_it() {
     assert!(told.contains("What is received cannot be kept"), "{told}");
     site.run(&["update"]);
     assert!(is_empty());
+    // nor emptied, which keeps nobody from what vacuum does
+    let kept = outside.path().join("sysupdate/spool/kept");
+    fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    fs::write(&kept, "kept").unwrap();
+    let out = site.run(&["vacuum", "--json=short"]);
+    let (answer, told) = (
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr),
+    );
+    assert!(out.status.success(), "{told}");
+    assert!(
+        told.contains("What was received cannot be removed"),
+        "{told}"
+    );
+    assert!(answer.starts_with("{\"removed\":"), "{answer}");
+    assert!(kept.exists());
     fs::remove_file(&state).unwrap();
     site.ok(&["update"]);
     site.has_only(&["1", "2"]);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use crate::sys::out;
 use crate::sysupdate::sweep::{Gone, Sweep, What};
@@ -41,7 +41,7 @@ pub(super) fn go(session: &Session) -> Result<ExitCode> {
     }
     out::say("Making room…");
     sweep(session, &survey, &disabled, &found, &tell_gone)?;
-    empty_spool(session)?;
+    empty_spool(session);
     tell(session, &found)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -87,13 +87,17 @@ pub(super) fn tell_gone(gone: Gone<'_>) {
     }
 }
 
-/// What was received of payloads that never came to their end is of no use any more.
-fn empty_spool(session: &Session) -> Result<()> {
+/// What was received of payloads that never came to their end is of no use any more. What cannot be emptied is only told: all else is done.
+fn empty_spool(session: &Session) {
     let Some((path, opened)) = session.spool(false) else {
-        return Ok(());
+        return;
     };
-    let emptied = opened.and_then(|spool| spool.remove_older(Duration::ZERO));
-    emptied.with_context(|| format!("emptying {}", path.display()))
+    if let Err(e) = opened.and_then(|spool| spool.remove_older(Duration::ZERO)) {
+        out::warn(format_args!(
+            "What was received cannot be removed from {}: {e}",
+            out::path(&path)
+        ));
+    }
 }
 
 fn tell(session: &Session, done: &Plan) -> Result<()> {
