@@ -45,9 +45,8 @@ impl Image {
         let shown = file.display();
         let live = Root::live();
         let there = fs::metadata(file).with_context(|| format!("--image {shown}"))?;
-        let place = live.join(PLACE);
         let name = format!("{}-{}.lock", there.dev(), there.ino());
-        let lock = WriteLock::file(&place.join(name))?;
+        let lock = WriteLock::in_root(&live, &Path::new(PLACE).join(name))?;
         let mut options = vec!["loop".to_owned()];
         let mut partition = None;
         match Disk::open(&live, file, false)?.table() {
@@ -68,7 +67,7 @@ impl Image {
         if is_read_only {
             options.push("ro".into());
         }
-        let path = place.join("mounted");
+        let path = live.join(PLACE).join("mounted");
         fs::create_dir_all(&path).with_context(|| format!("making {}", path.display()))?;
         mount::private_namespace().context("a mount namespace of our own cannot be made")?;
         let options = options.join(",");

@@ -244,3 +244,23 @@ fn an_image_that_cannot_be_used_is_named_with_the_reason() {
     fs::remove_file(&file).unwrap();
     told("No such file or directory");
 }
+
+#[test]
+fn an_image_whose_lock_is_no_file_says_so_and_names_no_file_of_settings() {
+    use std::os::unix::fs::MetadataExt;
+    let image = Image::new("Type=regular-file\nPath=/images\nMatchPattern=os_@v.raw\n");
+    let there = fs::metadata(image.path("image")).unwrap();
+    let name = format!("{}-{}.lock", there.dev(), there.ino());
+    let lock = Path::new("/run/transactional-update/image").join(name);
+    fs::create_dir_all(&lock).unwrap();
+    let done = image.sysupdate(&["list"]);
+    fs::remove_dir(&lock).unwrap();
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains("cannot lock /run/"), "{told}");
+    assert!(
+        told.contains("see that a regular file can be written there"),
+        "{told}"
+    );
+    assert!(!told.contains("LOCKFILE"), "{told}");
+}
