@@ -201,13 +201,30 @@ impl Place {
         let doing = || self.doing("completing");
         let tree = verified.into_sink();
         set_source(tree.dir(), attributes, &self.shown);
-        if attributes.read_only == Some(true) {
-            note(tree.dir(), READ_ONLY, b"1", &self.shown);
-        }
+        self.note_read_only(&tree, attributes).doing(doing)?;
         if self.durable {
             syncfs(tree.dir()).doing(doing)?;
         }
         self.pending()
+    }
+
+    /// Notes that nobody may write to a tree, or takes away such a note that came with it: only who installs it decides that.
+    fn note_read_only(&self, tree: &Tree, attributes: &Attributes) -> io::Result<()> {
+        if attributes.read_only != Some(true) {
+            // what cannot be read says nothing to who installs it either
+            let is_there = xattr::all(tree.dir()).is_ok_and(|all| all.contains_key(READ_ONLY));
+            return match is_there {
+                true => xattr::remove(tree.dir(), READ_ONLY),
+                false => Ok(()),
+            };
+        }
+        if let Err(e) = xattr::set(tree.dir(), READ_ONLY, b"1") {
+            out::warn(format_args!(
+                "{}: it cannot be noted that nobody may write to it: {e}; a run that installs it and does not know its source would leave it writable",
+                self.shown.display()
+            ));
+        }
+        Ok(())
     }
 
     fn pending(self) -> Result<Pending, Failure> {

@@ -272,9 +272,15 @@ fn a_file_system_without_attributes_takes_files_and_trees() {
     let mut site = Site::with(&["1"], "2");
     to(&site, "plain", "ReadOnly=yes\n");
     site.put("other_2", b"other".to_vec());
+    site.transfer("30-tree", "Type=url-tar\nMatchPattern=plain_@v.tar\n[Target]\nType=directory\nPath=/plain\nMatchPattern=plain_@v\nReadOnly=yes\n");
+    site.put("plain_2.tar", run("tar", &["-c", "-T", "/dev/null"]));
     let mounted = Mounted::new(&site, "plain", "ramfs", "");
-    site.ok(&["update"]);
-    assert_eq!(mounted.names(), ["other_2"]);
+    let told = site.ok(&["update"]);
+    let why = "plain/plain_2: it cannot be noted that nobody may write to it";
+    assert!(told.contains(why), "{told}");
+    let mut names = mounted.names();
+    names.sort();
+    assert_eq!(names, ["other_2", "plain_2"]);
     drop(mounted);
     site.has_only(&["1", "2"]);
 }

@@ -250,6 +250,25 @@ fn a_tree_is_read_only_as_it_was_to_be_when_it_became_pending_unless_it_is_said_
 }
 
 #[test]
+fn a_tree_that_brings_the_note_of_one_that_is_read_only_stays_writable_unless_it_is_asked_for() {
+    for (first, is_locked) in [(None, false), (Some(false), false), (Some(true), true)] {
+        let target = Target::new();
+        let with = Attributes {
+            read_only: first,
+            ..Attributes::default()
+        };
+        let place = target.place("os_1").unwrap();
+        let tree = target.tree(&place, b"x");
+        // as a member of an archive has it
+        xattr::set(tree.sink().dir(), READ_ONLY, b"1").unwrap();
+        drop(place.tree_pending(tree, &with).unwrap());
+        let pending = target.path(".sysupdate.pending.os_1");
+        let notes = xattr::all(File::open(pending).unwrap()).unwrap();
+        assert_eq!(notes.contains_key(READ_ONLY), is_locked, "{first:?}");
+    }
+}
+
+#[test]
 fn discarding_removes_what_is_not_installed_and_nothing_else() {
     let target = Target::new();
     let place = target.place("f").unwrap();
