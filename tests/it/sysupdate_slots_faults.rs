@@ -474,53 +474,58 @@ fn a_staged_payload_that_breaks_off_at_one_address_comes_from_the_next() {
     assert_eq!(asked.len(), 1, "{asked:?}");
 }
 
+/// How long an update takes to end after a signal while its server stalls; the slots stay, and the next one goes on.
+fn ended_by(signal: Signal) -> Duration {
+    let system = served(&["1", "2"]);
+    system.offer("3");
+    let root = content("root", "3", 700_000);
+    fs::write(system.path("src/root_3.raw"), &root).unwrap();
+    system.publish(&[]);
+    let is_stalled = Arc::new(AtomicBool::new(true));
+    let stalled = Arc::clone(&is_stalled);
+    let server = server(&system, move |request, answer| {
+        match is_payload(request) && stalled.load(Ordering::Relaxed) {
+            true => answer.stall_after(root.len() / 2),
+            false => answer,
+        }
+    });
+    use_servers(&system, &[&server]);
+    let bytes = system.bytes();
+    let child = system.armed("", &["update", "--jobs=1"]);
+    // a part of it is kept, and its record
+    let spool = system.path("var/lib/transactional-update/sysupdate/spool");
+    wait_until(|| has_record(&spool));
+    kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+    let begun = Instant::now();
+    let done = child.wait_with_output().unwrap();
+    let took = begun.elapsed();
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(told.contains(signal.as_str()), "{told}");
+    assert!(system.bytes() == bytes, "nothing was emptied");
+    is_stalled.store(false, Ordering::Relaxed);
+    let before = server.seen().len();
+    system.ok(&["update"]);
+    system.has_only(&["2", "3"]);
+    let seen = server.seen();
+    let asked = seen[before..].iter().filter(|r| is_payload(r));
+    let ranges: Vec<_> = asked.map(|r| r.header("range")).collect();
+    // the rest, and not what was kept
+    assert!(
+        matches!(ranges[..], [Some(range)] if !range.starts_with("bytes=0-")),
+        "{ranges:?}"
+    );
+    took
+}
+
 #[test]
 fn a_signal_ends_a_server_that_stalls_within_two_seconds_and_the_slots_stay() {
-    let mut times = Vec::new();
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let system = served(&["1", "2"]);
-        system.offer("3");
-        let root = content("root", "3", 700_000);
-        fs::write(system.path("src/root_3.raw"), &root).unwrap();
-        system.publish(&[]);
-        let is_stalled = Arc::new(AtomicBool::new(true));
-        let stalled = Arc::clone(&is_stalled);
-        let server = server(&system, move |request, answer| {
-            match is_payload(request) && stalled.load(Ordering::Relaxed) {
-                true => answer.stall_after(root.len() / 2),
-                false => answer,
-            }
-        });
-        use_servers(&system, &[&server]);
-        let bytes = system.bytes();
-        let child = system.armed("", &["update", "--jobs=1"]);
-        // a part of it is kept, and its record
-        let spool = system.path("var/lib/transactional-update/sysupdate/spool");
-        wait_until(|| has_record(&spool));
-        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
-        let begun = Instant::now();
-        let done = child.wait_with_output().unwrap();
-        times.push(begun.elapsed());
-        let told = String::from_utf8_lossy(&done.stderr);
-        assert_eq!(done.status.code(), Some(1), "{told}");
-        assert!(told.contains(signal.as_str()), "{told}");
-        assert!(system.bytes() == bytes, "nothing was emptied");
-        is_stalled.store(false, Ordering::Relaxed);
-        let before = server.seen().len();
-        system.ok(&["update"]);
-        system.has_only(&["2", "3"]);
-        let seen = server.seen();
-        let asked = seen[before..].iter().filter(|r| is_payload(r));
-        let ranges: Vec<_> = asked.map(|r| r.header("range")).collect();
-        // the rest, and not what was kept
-        assert!(
-            matches!(ranges[..], [Some(range)] if !range.starts_with("bytes=0-")),
-            "{ranges:?}"
-        );
+        // once may be a moment at which the machine does something else
+        let times = [ended_by(signal), ended_by(signal)];
+        let shortest = times.iter().min().unwrap();
+        assert!(*shortest < Duration::from_secs(2), "{signal}: {times:?}");
     }
-    // once may be a moment at which the machine does something else
-    let shortest = times.iter().min().unwrap();
-    assert!(*shortest < Duration::from_secs(2), "{times:?}");
 }
 
 /// Something of a payload is in the spool, with where it is from.
