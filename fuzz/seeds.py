@@ -195,6 +195,20 @@ FILE, DIR, LINK, HARD = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfi
 each = [("dir", DIR, None), ("dir/file", FILE, b"content"), ("dir/hard", HARD, "dir/file"), ("soft", LINK, "../outside/file"), ("fifo", tarfile.FIFOTYPE, None), ("new/deep/file", FILE, plain[:600])]
 long = [("d" * 90 + "/" + "f" * 150, FILE, b"x"), ("soft", LINK, "y" * 200)]
 attributes = ("file", FILE, {"SCHILY.xattr.user.note": "x=y", "SCHILY.acl.access": "user::rwx,group::r-x,other::r--", "mtime": "1.5", "uid": "7"})
+def sparse(size, *numbers, data=plain[:600]):
+    """A file with holes in the form 1.0 of GNU tar."""
+    text = "".join(f"{n}\n" for n in numbers).encode()
+    content = text + bytes(-len(text) % 512) + data
+    to = io.BytesIO()
+    with tarfile.open(fileobj=to, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        info = tarfile.TarInfo("GNUSparseFile.1/sp")
+        info.size, info.mtime = len(content), 1
+        info.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "sp", "GNU.sparse.realsize": str(size)}
+        tar.addfile(info, io.BytesIO(content))
+    content = to.getvalue().rstrip(b"\0")
+    return content + bytes(-len(content) % 512 + 1024)
+
+
 for name, content in {
         "good-ustar": archive(*each), "good-gnu": archive(*each, *long, form=tarfile.GNU_FORMAT), "good-pax": archive(*each, *long, attributes, form=tarfile.PAX_FORMAT),
         "good-global": archive(*each, form=tarfile.PAX_FORMAT, pax_headers={"comment": "all"}), "good-empty": b"", "good-end": bytes(1024), "good-slash": archive(("/file", FILE, b"x"), ("./a/./b", FILE, b"y")),
@@ -205,6 +219,10 @@ for name, content in {
         "bad-link-through-link": archive(("a", LINK, ".."), ("b", HARD, "a/outside/file")), "bad-hard-link-up": archive(("a", HARD, "../outside/file")),
         "bad-hard-link": archive(("a", HARD, "nothing")), "bad-no-name": archive(("./", FILE, b"x")), "bad-over-directory": archive(("a/b", FILE, b"x"), ("a", FILE, b"y")),
         "bad-cut": archive(*each)[:1500], "bad-half": archive(("a", FILE, plain))[:1024], "bad-sparse": archive(("a", FILE, {"GNU.sparse.major": "1"}), form=tarfile.PAX_FORMAT),
+        "good-sparse": sparse(9000, 2, 100, 500, 8000, 100), "good-hole": sparse(1 << 20, 0, data=b""), "good-sparse-end": sparse(8192, 2, 0, 600, 8192, 0),
+        "bad-sparse-count": sparse(9000, 1 << 60, 0, 600), "bad-sparse-over": sparse(9000, 2, 0, 500, 499, 100), "bad-sparse-order": sparse(9000, 2, 4096, 500, 0, 100),
+        "bad-sparse-beyond": sparse(9000, 1, 8401, 600), "bad-sparse-overflow": sparse((1 << 64) - 1, 1, (1 << 64) - 1, 600), "bad-sparse-digits": sparse(9000, 1, "+0", 600),
+        "bad-sparse-data": sparse(9000, 1, 0, 601), "bad-sparse-cut": sparse(9000, 2, 0, 600), "bad-sparse-size": sparse(1 << 62, 1, 0, 600),
         "bad-size": archive(("a", FILE, {"size": "8589934592"}), form=tarfile.PAX_FORMAT), "bad-record": archive(("a", FILE, {"x": "y"}), form=tarfile.PAX_FORMAT).replace(b"6 x=y\n", b"9 x=y\n"),
         "bad-kind": archive(("a", b"Z", None)), "bad-text": plain}.items():
     keep("sysupdate_archive", name, content)

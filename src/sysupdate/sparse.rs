@@ -1,7 +1,8 @@
 //! Writing a fresh regular file with holes where there are only zeros.
 
 use std::fs::File;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use super::pipeline::Sink;
@@ -30,6 +31,42 @@ impl SparseFile {
         &self.file
     }
 
+    /// Takes a payload of which `from` has only the `pieces`, which are in order; `length` bytes with the holes.
+    ///
+    /// # Errors
+    /// Those of `from`, `UnexpectedEof` when it has less, and what keeps it from being written.
+    pub(super) fn take_pieces(
+        &mut self,
+        from: &mut dyn BufRead,
+        pieces: &[Range<u64>],
+        length: u64,
+    ) -> io::Result<()> {
+        self.file.set_len(0)?;
+        for piece in pieces {
+            let mut bytes = (&mut *from).take(piece.end - piece.start);
+            if self.write_all(&mut bytes, piece.start, 0)? != piece.end {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.file.set_len(length)
+    }
+
+    /// Writes what comes at `at`, but for the first bytes that it `has` and blocks of zeros. Returns where that ends.
+    fn write_all(&self, from: &mut dyn BufRead, mut at: u64, mut has: u64) -> io::Result<u64> {
+        loop {
+            let bytes = from.fill_buf()?;
+            if bytes.is_empty() {
+                return Ok(at);
+            }
+            let there = usize::try_from(has).unwrap_or(usize::MAX).min(bytes.len());
+            self.write_at(&bytes[there..], at + there as u64)?;
+            has -= there as u64;
+            at += bytes.len() as u64;
+            let length = bytes.len();
+            from.consume(length);
+        }
+    }
+
     /// Writes `bytes` at `at`, but for blocks of zeros.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         // the first block ends where one of the file does
@@ -51,22 +88,10 @@ impl SparseFile {
 
 impl Sink for SparseFile {
     fn take(&mut self, from: &mut dyn BufRead) -> io::Result<()> {
-        let mut has = std::mem::take(&mut self.has);
+        let has = std::mem::take(&mut self.has);
         self.file.set_len(has)?;
-        let mut at = 0;
-        loop {
-            let bytes = from.fill_buf()?;
-            if bytes.is_empty() {
-                break;
-            }
-            let there = usize::try_from(has).unwrap_or(usize::MAX).min(bytes.len());
-            self.write_at(&bytes[there..], at + there as u64)?;
-            has -= there as u64;
-            at += bytes.len() as u64;
-            let length = bytes.len();
-            from.consume(length);
-        }
-        self.file.set_len(at)
+        let length = self.write_all(from, 0, has)?;
+        self.file.set_len(length)
     }
 
     fn kept(&mut self) -> io::Result<Option<(File, u64)>> {
@@ -88,7 +113,7 @@ fn is_zero(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufReader, Read, Seek};
+    use std::io::{BufReader, Seek};
     use std::os::unix::fs::MetadataExt;
 
     use proptest::prelude::*;

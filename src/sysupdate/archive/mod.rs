@@ -6,6 +6,7 @@
 
 mod acl;
 mod copy;
+mod map;
 mod tar;
 #[cfg(test)]
 mod tests;
@@ -169,7 +170,11 @@ impl Tree {
         match member.kind {
             Kind::File => {
                 let mut file = SparseFile::new(create(parent, name)?);
-                file.take(&mut members.content())?;
+                let content = &mut members.content();
+                match &member.map {
+                    Some(map) => file.take_pieces(content, &map.pieces, map.size)?,
+                    None => file.take(content)?,
+                }
                 if file.file().metadata()?.len() != member.size {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }

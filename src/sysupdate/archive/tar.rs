@@ -1,4 +1,5 @@
-//! The members of a tar archive: ustar and pax (POSIX.1-2024, pax), with the long names of GNU tar.
+//! The members of a tar archive: ustar and pax (POSIX.1-2024, pax), with the long names of GNU tar and its
+//! files with holes.
 //!
 //! Read here and not by a crate, since an archive comes from outside: those read a name or an attribute of any length into
 //! memory. Here each has a bound.
@@ -6,9 +7,14 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read};
 
-const BLOCK: u64 = 512;
+use super::map::{self, Map};
+use super::refused;
+
+pub(super) const BLOCK: u64 = 512;
 /// Most bytes of a long name, and of all attributes of a member.
 const MOST_EXTRA: u64 = 1 << 20;
+/// Most bytes of all holes of an archive, which take no room in it: as many as a file of ext4 may have.
+const MOST_HOLES: u64 = 16 << 40;
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +39,8 @@ pub(super) struct Member {
     pub(super) uid: u32,
     pub(super) gid: u32,
     pub(super) size: u64,
+    /// Of a file with holes; what follows is its data only.
+    pub(super) map: Option<Map>,
     /// Seconds since 1970, and nanoseconds.
     pub(super) modified: (i64, u32),
     pub(super) device: (u64, u64),
@@ -46,6 +54,8 @@ pub(super) struct Members<'a> {
     /// Bytes of the last member that are still to come, and of its padding.
     left: u64,
     padding: u64,
+    /// Bytes of the holes until now.
+    holes: u64,
     global: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
@@ -62,6 +72,7 @@ impl<'a> Members<'a> {
             from,
             left: 0,
             padding: 0,
+            holes: 0,
             global: BTreeMap::new(),
         }
     }
@@ -104,19 +115,19 @@ impl<'a> Members<'a> {
         link: Option<Vec<u8>>,
         mut extra: BTreeMap<Vec<u8>, Vec<u8>>,
     ) -> io::Result<Member> {
-        if header[156] == b'S' || extra.keys().any(|key| key.starts_with(b"GNU.sparse.")) {
-            let text =
-                "the archive has sparse members, which cannot be read; make it without --sparse";
-            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
-        }
+        let has_map =
+            header[156] == b'S' || extra.keys().any(|key| key.starts_with(b"GNU.sparse."));
+        // the name of a file with holes is another one for who does not know of these
         let path = extra
-            .remove(&b"path"[..])
+            .remove(&b"GNU.sparse.name"[..])
+            .or(extra.remove(&b"path"[..]))
             .or(path)
             .unwrap_or_else(|| ustar_path(header));
         let kind = match header[156] {
             // before POSIX a directory was a file with a slash
             0 | b'0' | b'7' if path.ends_with(b"/") => Kind::Directory,
-            0 | b'0' | b'7' => Kind::File,
+            // GNU tar's own form of holes is told of below
+            0 | b'0' | b'7' | b'S' => Kind::File,
             b'1' => Kind::HardLink,
             b'2' => Kind::Symlink,
             b'3' => Kind::Character,
@@ -132,6 +143,10 @@ impl<'a> Members<'a> {
             // its size says something else, if anything
             self.begin(0);
         }
+        let map = match has_map {
+            true => Some(self.map(&path, kind, &extra)?),
+            false => None,
+        };
         let mut id = |key: &[u8], field: &[u8]| -> io::Result<u32> {
             let id = match decimal(&mut extra, key)? {
                 Some(id) => id,
@@ -157,11 +172,36 @@ impl<'a> Members<'a> {
             mode: (number(&header[100..108])? & 0o7777) as u32,
             uid,
             gid,
-            size: self.left,
+            size: map.as_ref().map_or(self.left, |map| map.size),
+            map,
             modified,
             device: (number(&header[329..337])?, number(&header[337..345])?),
             extra,
         })
+    }
+
+    /// Of the member that begins. Its data is what is left then.
+    fn map(
+        &mut self,
+        path: &[u8],
+        kind: Kind,
+        extra: &BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> io::Result<Map> {
+        if kind != Kind::File {
+            return Err(refused(path, "only a file has holes"));
+        }
+        let map = map::read(extra, &mut self.content()).map_err(|e| match e.kind() {
+            io::ErrorKind::InvalidData => refused(path, &e.to_string()),
+            _ => e,
+        })?;
+        if map.data != self.left {
+            return Err(refused(path, "its map of holes is one of other data"));
+        }
+        self.holes = self.holes.saturating_add(map.size - map.data);
+        match self.holes > MOST_HOLES {
+            true => Err(refused(path, "there are too many holes")),
+            false => Ok(map),
+        }
     }
 
     /// `None` at the end.
