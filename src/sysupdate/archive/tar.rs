@@ -160,7 +160,7 @@ impl<'a> Members<'a> {
         );
         let modified = match extra.remove(&b"mtime"[..]) {
             Some(text) => time(&text).ok_or_else(|| bad("a time that is none"))?,
-            None => (i64::try_from(number(&header[136..148])?).unwrap_or(0), 0),
+            None => (signed(&header[136..148])?, 0),
         };
         Ok(Member {
             kind,
@@ -343,7 +343,7 @@ fn number(field: &[u8]) -> io::Result<u64> {
     if let [first, rest @ ..] = field
         && first & 0x80 != 0
     {
-        // negative ones are times before 1970, which are of no use
+        // only a time may be negative
         let start = u64::from(first & 0x3f);
         let fold = |sum: u64, byte: &u8| Some(sum.checked_mul(256)? | u64::from(*byte));
         return rest
@@ -357,6 +357,20 @@ fn number(field: &[u8]) -> io::Result<u64> {
         "" => Ok(0),
         digits => u64::from_str_radix(digits, 8).map_err(|_| wrong()),
     }
+}
+
+/// As [`number`], or a negative one in binary: of a time before 1970.
+fn signed(field: &[u8]) -> io::Result<i64> {
+    if let Some((sign, low)) = field.split_last_chunk::<8>()
+        && sign.first() == Some(&0xff)
+    {
+        let number = i64::from_be_bytes(*low);
+        let is_whole = number < 0 && sign.iter().all(|byte| *byte == 0xff);
+        return is_whole
+            .then_some(number)
+            .ok_or_else(|| bad("a time that is none"));
+    }
+    Ok(i64::try_from(number(field)?).unwrap_or(0))
 }
 
 fn decimal(extra: &mut BTreeMap<Vec<u8>, Vec<u8>>, key: &[u8]) -> io::Result<Option<u64>> {
@@ -375,5 +389,10 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
         .chain("000000000".chars())
         .take(9)
         .collect();
-    Some((seconds.parse().ok()?, nanos.parse().ok()?))
+    let (whole, nanos): (i64, u32) = (seconds.parse().ok()?, nanos.parse().ok()?);
+    // the fraction of a negative one goes downwards, that of the kernel upwards
+    match seconds.starts_with('-') && nanos > 0 {
+        true => Some((whole.checked_sub(1)?, 1_000_000_000 - nanos)),
+        false => Some((whole, nanos)),
+    }
 }

@@ -495,6 +495,43 @@ fn a_file_with_holes_comes_out_of_a_pax_archive_with_its_holes() {
     }
 }
 
+#[test]
+fn times_before_1970_come_out_of_an_archive_of_either_kind() {
+    let dir = Dir::with_target();
+    let top = dir.path("source");
+    fs::create_dir(&top).unwrap();
+    let names = ["minute", "instant", "oldest"];
+    for (name, seconds, nanos) in [
+        ("minute", 61, 0),
+        ("instant", 0, 250_000_000),
+        ("oldest", 1 << 31, 0),
+    ] {
+        let before = std::time::Duration::new(seconds, nanos);
+        let file = File::create(top.join(name)).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH - before).unwrap();
+    }
+    let times = |top: &Path| {
+        names.map(|name| {
+            let m = fs::metadata(top.join(name)).unwrap();
+            (m.mtime(), m.mtime_nsec())
+        })
+    };
+    assert_eq!(times(&top), [(-61, 0), (-1, 750_000_000), (-(1 << 31), 0)]);
+    unpacked(&dir, &packed(&top, &["--format=pax"])).unwrap();
+    assert_eq!(times(&dir.path("target")), times(&top));
+    unpacked(&dir, &packed(&top, &["--format=gnu"])).unwrap();
+    let whole = times(&top).map(|(seconds, _)| (seconds, 0));
+    assert_eq!(times(&dir.path("target")), whole);
+    // more than 64 bits have no time
+    let mut bytes = header(b'0', "a", "", 0);
+    bytes[136..148].copy_from_slice(&[0xff, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    bytes[148..156].fill(b' ');
+    let sum: u64 = bytes.iter().map(|b| u64::from(*b)).sum();
+    bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let e = unpacked(&dir, &bytes).unwrap_err();
+    assert_eq!(e.kind(), io::ErrorKind::InvalidData, "{e}");
+}
+
 /// A member with these attributes, and content padded to whole blocks.
 fn with_attributes(records: &[(&str, &str)], content: &[u8]) -> Vec<u8> {
     let record = |(key, value): &(&str, &str)| {
