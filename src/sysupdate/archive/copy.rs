@@ -27,11 +27,11 @@ pub(in crate::sysupdate) fn copy(from: &OwnedFd, tree: &Tree, cancel: &Cancel) -
         tree,
         cancel,
         linked: BTreeMap::new(),
-        dirs: Vec::new(),
+        dirs: BTreeMap::new(),
         count: 0,
     };
     let looks = looks_of(from, &fstat(from)?)?;
-    run.dirs.push((PathBuf::new(), looks));
+    run.dirs.insert(PathBuf::new(), looks);
     let mut pending = vec![PathBuf::new()];
     while let Some(dir) = pending.pop() {
         for name in sorted_names(&beneath::open_dir(from, &dir)?)? {
@@ -51,7 +51,7 @@ struct Run<'a> {
     cancel: &'a Cancel,
     /// Files with several names, by device and inode: the name that was copied.
     linked: BTreeMap<(u64, u64), PathBuf>,
-    dirs: Vec<(PathBuf, Looks)>,
+    dirs: BTreeMap<PathBuf, Looks>,
     count: usize,
 }
 
@@ -71,7 +71,7 @@ impl Run<'_> {
         let is_dir = kind == SFlag::S_IFDIR;
         if is_dir {
             make_dir(&parent, name)?;
-            self.dirs.push((path.to_owned(), looks_of(&object, &stat)?));
+            self.dirs.insert(path.to_owned(), looks_of(&object, &stat)?);
             return Ok(true);
         }
         if stat.st_nlink > 1 {

@@ -2,7 +2,8 @@
 //!
 //! Invariant: everything is made below the directory of the tree, with openat2(2) and without following a link: a name with `..`
 //! is refused, the slash that one begins with is taken away, and a member whose way leads through a link of the archive is refused.
-//! Hard links lead only to what is in the tree. Until all of it is there only we can enter the tree, so nobody exchanges anything.
+//! Hard links lead only to what is in the tree. Until all of it is there and has its owner only we can enter the tree, so nobody exchanges
+//! anything.
 
 mod acl;
 mod copy;
@@ -12,6 +13,7 @@ mod tar;
 mod tests;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead};
@@ -24,7 +26,7 @@ use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, UtimensatFlags, makedev, mkdirat, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, fchownat, linkat, symlinkat};
+use nix::unistd::{Gid, Uid, fchown, fchownat, linkat, symlinkat};
 
 pub(super) use self::copy::copy;
 use self::tar::{Kind, Member, Members};
@@ -75,8 +77,15 @@ impl Tree {
         &self.dir
     }
 
-    /// Removes all that is in it.
+    /// Removes all that is in it. Nobody else can enter it then, also when it was complete once.
     fn empty(&self) -> io::Result<()> {
+        if Uid::effective().is_root() {
+            fchown(&self.dir, Some(Uid::effective()), Some(Gid::effective()))?;
+        }
+        fs::set_permissions(
+            descriptor_path(self.dir.as_fd()),
+            Permissions::from_mode(0o700),
+        )?;
         for name in beneath::names(beneath::reopen(&self.dir)?)? {
             beneath::remove_all(&self.dir, name.as_ref())?;
         }
@@ -86,7 +95,7 @@ impl Tree {
     fn unpack(&self, from: &mut dyn BufRead) -> io::Result<()> {
         let mut members = Members::new(from);
         // a directory gets its time and mode when all is in it
-        let mut dirs: Vec<(PathBuf, Looks)> = Vec::new();
+        let mut dirs = BTreeMap::new();
         let (mut count, mut remembered) = (0, 0);
         while let Some(member) = members.next()? {
             count += 1;
@@ -108,14 +117,14 @@ impl Tree {
                 if member.kind != Kind::Directory {
                     return Err(refused(&member.path, "it has no name"));
                 }
-                dirs.push((path, looks));
+                dirs.insert(path, looks);
                 continue;
             };
             let parent = self.parent(&path).map_err(why)?;
             clear(&parent, name, member.kind).map_err(why)?;
             if member.kind == Kind::Directory {
                 make_dir(&parent, name).map_err(why)?;
-                dirs.push((path, looks));
+                dirs.insert(path, looks);
                 continue;
             }
             self.make(&parent, name, &member, &mut members)
@@ -128,20 +137,20 @@ impl Tree {
         self.finish(dirs)
     }
 
-    /// What is below is done before: a mode may keep it from being reached, for who is not root.
-    fn finish(&self, dirs: Vec<(PathBuf, Looks)>) -> io::Result<()> {
-        if dirs.iter().all(|(path, _)| !path.as_os_str().is_empty()) {
-            fs::set_permissions(
-                descriptor_path(self.dir.as_fd()),
-                Permissions::from_mode(DIR_MODE),
-            )?;
-        }
+    /// Gives the directories, by their paths, what they are to be. What is below is done before, for a mode may keep it from being
+    /// reached by who is not root. The tree itself is the last: nobody enters it before.
+    fn finish(&self, dirs: BTreeMap<PathBuf, Looks>) -> io::Result<()> {
+        let has_top = dirs.contains_key(Path::new(""));
         for (path, looks) in dirs.into_iter().rev() {
             let (parent, name) = match path.file_name() {
                 Some(name) => (self.parent(&path)?, name),
                 None => (beneath::reopen(&self.dir)?, OsStr::new(".")),
             };
             self.give(&parent, name, false, &looks)?;
+        }
+        if !has_top {
+            let mode = Permissions::from_mode(DIR_MODE);
+            fs::set_permissions(descriptor_path(self.dir.as_fd()), mode)?;
         }
         Ok(())
     }

@@ -532,8 +532,17 @@ fn times_before_1970_come_out_of_an_archive_of_either_kind() {
     assert_eq!(e.kind(), io::ErrorKind::InvalidData, "{e}");
 }
 
-/// A member with these attributes, and content padded to whole blocks.
+/// A file with these attributes, and content padded to whole blocks.
 fn with_attributes(records: &[(&str, &str)], content: &[u8]) -> Vec<u8> {
+    let name = "./GNUSparseFile.1/x";
+    member(b'0', name, records, content)
+}
+
+fn directory(path: &str, records: &[(&str, &str)]) -> Vec<u8> {
+    member(b'5', path, records, b"")
+}
+
+fn member(kind: u8, path: &str, records: &[(&str, &str)], content: &[u8]) -> Vec<u8> {
     let record = |(key, value): &(&str, &str)| {
         let rest = format!(" {key}={value}\n");
         format!("{:06}{rest}", rest.len() + 6)
@@ -547,10 +556,43 @@ fn with_attributes(records: &[(&str, &str)], content: &[u8]) -> Vec<u8> {
     [
         header(b'x', "pax", "", records.len() as u64),
         padded(records.as_bytes()),
-        header(b'0', "./GNUSparseFile.1/x", "", content.len() as u64),
+        header(kind, path, "", content.len() as u64),
         padded(content),
     ]
     .concat()
+}
+
+#[test]
+fn nobody_enters_a_tree_before_all_of_its_directories_are_what_they_are_to_be() {
+    let dir = Dir::with_target();
+    let mode = || fs::metadata(dir.path("target")).unwrap().mode() & 0o7777;
+    let top = header(b'5', "./", "", 0);
+    // of which the last one cannot be given what it has
+    let bad = directory("b", &[("SCHILY.acl.access", "mask::rwx")]);
+    let good = header(b'5', "b/c", "", 0);
+    unpacked(&dir, &[&top[..], &good].concat()).unwrap();
+    assert_eq!(mode(), 0o644);
+    for archive in [
+        bad.clone(),
+        [&good[..], &bad].concat(),
+        [&bad[..], &top].concat(),
+        [&top[..], &bad].concat(),
+        [&top[..], &bad, &top].concat(),
+    ] {
+        fs::set_permissions(dir.path("target"), Permissions::from_mode(0o755)).unwrap();
+        assert!(unpacked(&dir, &archive).is_err());
+        assert_eq!(mode(), 0o700);
+    }
+    unpacked(&dir, &good).unwrap();
+    assert_eq!(mode(), 0o755);
+}
+
+#[test]
+fn of_a_directory_the_last_member_counts() {
+    let dir = Dir::with_target();
+    let [first, last] = ["5", "7"].map(|time| directory("d", &[("mtime", time)]));
+    unpacked(&dir, &[&first[..], &file("d/x"), &last].concat()).unwrap();
+    assert_eq!(fs::metadata(dir.path("target/d")).unwrap().mtime(), 7);
 }
 
 /// A file with holes in the form 1.0.
