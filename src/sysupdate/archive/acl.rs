@@ -6,16 +6,12 @@ use nix::unistd::{Group, User};
 const VERSION: u32 = 2;
 /// In place of a user or group where there is none.
 const NOBODY: u32 = u32::MAX;
+/// The entry of the group that owns the file.
+const GROUP: u16 = 0x04;
 
 /// `None` for what is no ACL, or names somebody who is not known here and has no number.
 pub(super) fn to_xattr(text: &str) -> Option<Vec<u8>> {
-    let mut entries = Vec::new();
-    for entry in text.split([',', '\n']) {
-        let entry = entry.split('#').next()?.trim();
-        if !entry.is_empty() {
-            entries.push(parse(entry)?);
-        }
-    }
+    let mut entries: Vec<_> = entries(text).map(parse).collect::<Option<_>>()?;
     // the kernel wants them in this order
     entries.sort_unstable();
     let mut bytes = VERSION.to_le_bytes().to_vec();
@@ -25,6 +21,29 @@ pub(super) fn to_xattr(text: &str) -> Option<Vec<u8>> {
         bytes.extend(id.to_le_bytes());
     }
     Some(bytes)
+}
+
+/// What the group that owns a file may do by an ACL in the kernel's form: the bits of the group in a mode are those of the ACL's mask,
+/// and allow more. `None` without an ACL.
+pub(super) fn group(xattr: &[u8]) -> Option<u32> {
+    let (entries, _) = xattr.get(4..)?.as_chunks::<8>();
+    let is_group = |entry: &&[u8; 8]| entry[..2] == GROUP.to_le_bytes();
+    let allowed = |entry: &[u8; 8]| u32::from(entry[2] & 7);
+    (!entries.is_empty()).then(|| entries.iter().find(is_group).map_or(0, allowed))
+}
+
+/// The same of one in text, also when it names somebody who is not known here.
+pub(super) fn group_of_text(text: &str) -> u32 {
+    let mut known = entries(text).filter_map(parse);
+    known
+        .find(|(tag, ..)| *tag == GROUP)
+        .map_or(0, |(_, _, allowed)| allowed.into())
+}
+
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    let entries = text.split([',', '\n']);
+    let entries = entries.map(|entry| entry.split('#').next().unwrap_or_default().trim());
+    entries.filter(|entry| !entry.is_empty())
 }
 
 /// Tag, who, and what is allowed.
@@ -54,7 +73,7 @@ fn parse(entry: &str) -> Option<(u16, u32, u16)> {
     let (tag, id) = match (kind, who.is_empty()) {
         ("user" | "u", true) => (0x01, NOBODY),
         ("user" | "u", false) => (0x02, user()?),
-        ("group" | "g", true) => (0x04, NOBODY),
+        ("group" | "g", true) => (GROUP, NOBODY),
         ("group" | "g", false) => (0x08, group()?),
         ("mask" | "m", true) => (0x10, NOBODY),
         ("other" | "o", true) => (0x20, NOBODY),
@@ -92,6 +111,19 @@ mod tests {
             "user:1",
         ] {
             assert_eq!(to_xattr(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_the_owning_group_may_do_is_read_from_an_acl_of_either_form() {
+        let text =
+            "user::rwx\nuser:1:rwx\ngroup:2:rwx\ngroup::r-x # owns it\nmask::rwx\nother::---";
+        assert_eq!(group(&to_xattr(text).unwrap()), Some(5));
+        assert_eq!(group_of_text(&format!("{text},user:nobody-knows:rwx")), 5);
+        assert_eq!(group(&to_xattr("user::rwx").unwrap()), Some(0));
+        assert_eq!(group_of_text("nothing"), 0);
+        for none in [&b""[..], b"\x02", &to_xattr("").unwrap()] {
+            assert_eq!(group(none), None);
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Tree {
     dir: OwnedFd,
     /// Whether it was told that an attribute is missing: once is enough for all of them.
     is_told: Cell<bool>,
+    /// The same of an ACL that is of use only elsewhere.
+    is_acl_told: Cell<bool>,
 }
 
 /// What an object is to be, besides its content.
@@ -68,6 +70,7 @@ impl Tree {
         Tree {
             dir,
             is_told: Cell::new(false),
+            is_acl_told: Cell::new(false),
         }
     }
 
@@ -102,7 +105,7 @@ impl Tree {
             if count > MOST {
                 return Err(refused(&member.path, "there are too many members"));
             }
-            let looks = looks(&member);
+            let looks = self.looks(&member);
             if member.kind == Kind::Directory {
                 let xattrs = looks.xattrs.iter().map(|(_, value)| value.len());
                 remembered +=
@@ -286,35 +289,70 @@ fn below(path: &[u8]) -> io::Result<PathBuf> {
     Ok(below)
 }
 
-fn looks(member: &Member) -> Looks {
-    let mut xattrs = Vec::new();
-    for (key, value) in &member.extra {
-        let acl = |name: &std::ffi::CStr| {
-            let value = acl::to_xattr(&String::from_utf8_lossy(value));
-            value.map(|value| (name.to_owned(), value))
-        };
-        let found = match &key[..] {
-            b"SCHILY.acl.access" => acl(xattr::ACCESS_ACL),
-            b"SCHILY.acl.default" => acl(c"system.posix_acl_default"),
-            key => {
-                let name = key
-                    .strip_prefix(b"SCHILY.xattr.")
-                    .and_then(|n| CString::new(n).ok());
-                name.map(|name| (name, value.clone()))
-            }
-        };
-        xattrs.extend(found);
-    }
-    Looks {
-        mode: member.mode,
-        uid: member.uid,
-        gid: member.gid,
-        modified: member.modified,
-        xattrs,
+impl Looks {
+    /// What it is until its ACL is set, which gives the group the bits of its mask: where none can be set it may do no more.
+    fn bare_mode(&self) -> u32 {
+        let mut xattrs = self.xattrs.iter();
+        let acl = xattrs.find(|(name, _)| **name == *xattr::ACCESS_ACL);
+        let group = acl.and_then(|(_, value)| acl::group(value));
+        group.map_or(self.mode, |group| without_acl(self.mode, group))
     }
 }
 
+/// A mode of which the group may only do what it may without an ACL.
+fn without_acl(mode: u32, group: u32) -> u32 {
+    mode & (!0o070 | group << 3)
+}
+
 impl Tree {
+    fn looks(&self, member: &Member) -> Looks {
+        let (mut xattrs, mut mode) = (Vec::new(), member.mode);
+        for (key, value) in &member.extra {
+            let acl = || {
+                let text = String::from_utf8_lossy(value);
+                acl::to_xattr(&text).ok_or(acl::group_of_text(&text))
+            };
+            let found = match &key[..] {
+                b"SCHILY.acl.access" => match acl() {
+                    Ok(value) => Some((xattr::ACCESS_ACL.to_owned(), value)),
+                    Err(group) => {
+                        mode = without_acl(mode, group);
+                        self.tell_of_acl(&member.path)
+                    }
+                },
+                b"SCHILY.acl.default" => match acl() {
+                    Ok(value) => Some((c"system.posix_acl_default".to_owned(), value)),
+                    Err(_) => self.tell_of_acl(&member.path),
+                },
+                key => {
+                    let name = key.strip_prefix(b"SCHILY.xattr.");
+                    let name = name.and_then(|n| CString::new(n).ok());
+                    name.map(|name| (name, value.clone()))
+                }
+            };
+            xattrs.extend(found);
+        }
+        Looks {
+            mode,
+            uid: member.uid,
+            gid: member.gid,
+            modified: member.modified,
+            xattrs,
+        }
+    }
+
+    /// That it is there without it.
+    fn tell_of_acl<T>(&self, path: &[u8]) -> Option<T> {
+        if !self.is_acl_told.replace(true) {
+            let path = String::from_utf8_lossy(path);
+            out::warn(format_args!(
+                "the ACL of {path:?}, and maybe of others, names somebody who is not known here, and is left out; in an archive with \
+                numbers for names it is kept"
+            ));
+        }
+        None
+    }
+
     /// Gives an object that was just made its owner, attributes, mode and time, in the order in which none takes away another.
     fn give(&self, parent: &OwnedFd, name: &OsStr, is_link: bool, looks: &Looks) -> io::Result<()> {
         // others may not give anything away
@@ -336,7 +374,7 @@ impl Tree {
             self.set_xattr(&object, name, value)?;
         }
         if !is_link {
-            let mode = Permissions::from_mode(looks.mode & 0o7777);
+            let mode = Permissions::from_mode(looks.bare_mode() & 0o7777);
             fs::set_permissions(descriptor_path(object.as_fd()), mode)?;
             for (name, value) in acls {
                 self.set_xattr(&object, name, value)?;

@@ -191,6 +191,47 @@ fn acls_are_restored() {
 }
 
 #[test]
+fn who_is_in_an_acl_that_is_of_use_only_elsewhere_gives_the_group_nothing() {
+    let dir = Dir::with_target();
+    let acl = "user::rw-\nuser:nobody-knows:rwx\ngroup::r--\nmask::rwx\nother::---";
+    let mut member = member(b'0', "f", &[("SCHILY.acl.access", acl)], b"");
+    // of which the bits of the group are the mask
+    let mode = member.len() - 512 + 100;
+    member[mode..mode + 7].copy_from_slice(b"0000670");
+    sum(&mut member);
+    let tree = dir.tree();
+    tree.unpack(&mut &member[..]).unwrap();
+    let metadata = fs::metadata(dir.path("target/f")).unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o640);
+    assert!(tree.is_acl_told.get());
+    let default = directory("d", &[("SCHILY.acl.default", acl)]);
+    let tree = dir.tree();
+    tree.unpack(&mut &default[..]).unwrap();
+    assert!(tree.is_acl_told.get());
+}
+
+#[test]
+fn where_an_acl_cannot_be_set_the_group_may_do_what_it_may_without_one() {
+    let dir = Dir::with_target();
+    let acl = "user::rw-,user:4321:rwx,group::r--,mask::rwx,other::---";
+    let looks = Looks {
+        mode: 0o670,
+        uid: Uid::effective().as_raw(),
+        gid: Gid::effective().as_raw(),
+        modified: (0, 0),
+        xattrs: vec![(xattr::ACCESS_ACL.to_owned(), acl::to_xattr(acl).unwrap())],
+    };
+    assert_eq!(looks.bare_mode(), 0o640);
+    let tree = dir.tree();
+    File::create(dir.path("target/f")).unwrap();
+    tree.give(tree.dir(), OsStr::new("f"), false, &looks)
+        .unwrap();
+    let metadata = fs::metadata(dir.path("target/f")).unwrap();
+    assert_eq!(metadata.mode() & 0o7777, 0o670);
+    assert!(!tree.is_told.get());
+}
+
+#[test]
 fn one_top_directory_is_kept_and_an_empty_archive_gives_an_empty_directory() {
     let dir = Dir::with_target();
     let top = source(&dir);
@@ -219,13 +260,20 @@ fn header(kind: u8, path: &str, link: &str, size: u64) -> Vec<u8> {
     put(116, "0000000");
     put(124, &format!("{size:011o}"));
     put(136, "00000000000");
-    put(148, "        ");
     put(157, link);
     put(257, "ustar\x0000");
     block[156] = kind;
+    sum(&mut block);
+    block
+}
+
+/// Gives a member that was changed, which ends with its header, the right checksum.
+fn sum(member: &mut [u8]) {
+    let at = member.len() - 512;
+    let block = &mut member[at..];
+    block[148..156].fill(b' ');
     let sum: u64 = block.iter().map(|b| u64::from(*b)).sum();
     block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    block
 }
 
 fn file(path: &str) -> Vec<u8> {
@@ -525,9 +573,7 @@ fn times_before_1970_come_out_of_an_archive_of_either_kind() {
     // more than 64 bits have no time
     let mut bytes = header(b'0', "a", "", 0);
     bytes[136..148].copy_from_slice(&[0xff, 0xfe, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    bytes[148..156].fill(b' ');
-    let sum: u64 = bytes.iter().map(|b| u64::from(*b)).sum();
-    bytes[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    sum(&mut bytes);
     let e = unpacked(&dir, &bytes).unwrap_err();
     assert_eq!(e.kind(), io::ErrorKind::InvalidData, "{e}");
 }
