@@ -1,17 +1,20 @@
 //! What `sysupdate update` does at the limits of servers, keys and file systems: the right thing is installed, or nothing.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::mount::MsFlags;
 
+use crate::fx::command;
 use crate::gpg::Gpg;
 use crate::http::Answer;
+use crate::sysupdate_slots_update::Loop;
 use crate::sysupdate_update::{Site, image, wait_until};
 
 /// A mounted file system, as long as this lives.
@@ -117,6 +120,44 @@ fn only_a_key_that_is_trusted_and_has_not_expired_makes_a_manifest_count() {
     let (code, told) = updated(true);
     assert_eq!(code, Some(0), "{told}");
     site.has_only(&["1", "2"]);
+}
+
+#[test]
+fn what_was_kept_and_cannot_be_read_any_more_is_fetched_again() {
+    const BLOCK: usize = 4096;
+    let site = Site::with(&[], "1");
+    let disk = site.path("disk");
+    let file = fs::File::create(&disk).unwrap();
+    file.set_len(120 << 20).unwrap();
+    let device = Loop::new(512, disk.to_str().unwrap());
+    let made = command("mkfs.btrfs").args(["-q", &device.0]).output();
+    assert!(made.unwrap().status.success());
+    fs::create_dir_all(site.path("images")).unwrap();
+    let _mounted = Mounted::of(&device.0, "btrfs", &site.path("images"));
+    let payload = site.payload("os_1.raw");
+    let whole = Answer::of(&payload).etag("\"1\"");
+    site.answer("os_1.raw", whole.clone().cut_after(70_000).without_ranges());
+    site.fails(&["update"], "os_1.raw");
+    site.answer("os_1.raw", whole);
+    // a block of what is there becomes another one, and nobody has it in memory
+    let kept = fs::File::open(site.path("images/.sysupdate.partial.os_1.raw")).unwrap();
+    kept.sync_all().unwrap();
+    posix_fadvise(&kept, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED).unwrap();
+    let block = &payload[2 * BLOCK..3 * BLOCK];
+    let bytes = fs::read(&disk).unwrap();
+    let at = bytes
+        .chunks(BLOCK)
+        .position(|chunk| chunk == block)
+        .unwrap();
+    file.write_all_at(&[0x55; 64], (at * BLOCK) as u64).unwrap();
+    file.sync_all().unwrap();
+    assert!(fs::read(site.path("images/.sysupdate.partial.os_1.raw")).is_err());
+    let told = site.ok(&["update"]);
+    assert!(
+        told.contains("What was kept of an earlier run is dropped"),
+        "{told}"
+    );
+    assert!(fs::read(site.path("images/os_1.raw")).unwrap() == *payload);
 }
 
 #[test]

@@ -237,7 +237,8 @@ pub fn take<S: Sink>(mut job: Job<'_>, mut sink: S) -> Result<Verified<S>, Error
     let spool = job.keep.spool().zip(digest);
     let (result, resumed) = once(&mut job, &mut sink);
     let result = match result {
-        Err(e @ (Error::Digest { .. } | Error::Damaged(_))) if resumed => {
+        // a disk may not give back what it was given before a power cut
+        Err(e @ (Error::Digest { .. } | Error::Damaged(_) | Error::Reading(_))) if resumed => {
             out::warn(format_args!(
                 "{e} What was kept of an earlier run is dropped."
             ));

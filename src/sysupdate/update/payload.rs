@@ -132,9 +132,11 @@ impl Payload<'_> {
         match taken {
             None => {}
             // it is fetched again
-            Some(Err(pipeline::Error::Digest { .. } | pipeline::Error::Damaged(_))) => {
-                self.unstage();
-            }
+            Some(Err(
+                pipeline::Error::Digest { .. }
+                | pipeline::Error::Damaged(_)
+                | pipeline::Error::Reading(_),
+            )) => self.unstage(),
             Some(taken) => {
                 let verified = self.judge(taken)?;
                 if !stays {
