@@ -107,7 +107,11 @@ impl Tree {
             }
             let looks = self.looks(&member);
             if member.kind == Kind::Directory {
-                let xattrs = looks.xattrs.iter().map(|(_, value)| value.len());
+                // a name has a block of memory of its own, however short it is
+                let xattrs = looks.xattrs.iter();
+                let xattrs = xattrs.map(|(name, value)| {
+                    size_of_val(name) + size_of_val(value) + name.count_bytes() + value.len()
+                });
                 remembered +=
                     size_of::<(PathBuf, Looks)>() + member.path.len() + xattrs.sum::<usize>();
             }

@@ -394,7 +394,14 @@ fn an_archive_that_is_damaged_or_asks_for_memory_is_refused() {
         dirs.extend(attribute(b'x', "SCHILY.xattr.user.a", 900_000));
         dirs.extend(header(b'5', &format!("d{number}"), "", 0));
     }
+    // names are remembered as well as values
+    let name = format!("SCHILY.xattr.user.{}", "n".repeat(900_000));
+    let mut named = Vec::new();
+    for number in 0..80 {
+        named.extend(directory(&format!("d{number}"), &[(&name, "v")]));
+    }
     for (bytes, why) in [
+        (named, "there are too many directories"),
         (many(b'x', 600_000), "there are too many attributes"),
         (many(b'g', 600_000), "there are too many attributes"),
         (dirs, "there are too many directories"),
