@@ -328,6 +328,8 @@ impl Tree {
                     Ok(value) => Some((c"system.posix_acl_default".to_owned(), value)),
                     Err(_) => self.tell_of_acl(&member.path),
                 },
+                // the label as GNU tar has it without other attributes; these come later and count
+                b"RHT.security.selinux" => Some((c"security.selinux".to_owned(), value.clone())),
                 key => {
                     let name = key.strip_prefix(b"SCHILY.xattr.");
                     let name = name.and_then(|n| CString::new(n).ok());

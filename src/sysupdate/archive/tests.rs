@@ -232,6 +232,25 @@ fn where_an_acl_cannot_be_set_the_group_may_do_what_it_may_without_one() {
 }
 
 #[test]
+fn a_label_for_selinux_is_restored_in_either_form() {
+    let (one, other) = ("system_u:object_r:etc_t:s0", "system_u:object_r:usr_t:s0");
+    let (alone, usual) = ("RHT.security.selinux", "SCHILY.xattr.security.selinux");
+    for (records, expected) in [
+        (&[(alone, one)][..], one),
+        (&[(usual, one)], one),
+        (&[(alone, one), (usual, other)], other),
+    ] {
+        let dir = Dir::with_target();
+        let bytes = member(b'0', "f", records, b"");
+        let member = Members::new(&mut &bytes[..]).next().unwrap().unwrap();
+        let looks = dir.tree().looks(&member);
+        let label = c"security.selinux".to_owned();
+        let found: BTreeMap<_, _> = looks.xattrs.into_iter().collect();
+        assert_eq!(found, [(label, expected.into())].into());
+    }
+}
+
+#[test]
 fn one_top_directory_is_kept_and_an_empty_archive_gives_an_empty_directory() {
     let dir = Dir::with_target();
     let top = source(&dir);
