@@ -111,22 +111,35 @@ impl Run<'_> {
         if share(&to, &from).is_ok() {
             return Ok(());
         }
+        self.pieces(&mut from, &mut to, length)
+    }
+
+    /// Copies what is no hole of a file that has `length` bytes.
+    fn pieces(&self, from: &mut File, to: &mut File, length: u64) -> io::Result<()> {
+        // what is missing would be zeros
+        let shorter = || {
+            let text = "it became shorter while it was copied; try again when nothing writes to it";
+            io::Error::new(io::ErrorKind::UnexpectedEof, text)
+        };
         let mut at = 0;
         while at < length {
             self.cancel.check()?;
-            let Some((start, end)) = data(&from, at, length)? else {
+            let Some((start, end)) = data(from, at, length)? else {
                 break;
             };
             from.seek(SeekFrom::Start(start))?;
             to.seek(SeekFrom::Start(start))?;
             let piece = (end - start).min(64 << 20);
-            let copied = io::copy(&mut io::Read::take(&mut from, piece), &mut to)?;
+            let copied = io::copy(&mut io::Read::take(&mut *from, piece), to)?;
             if copied == 0 {
-                break;
+                return Err(shorter());
             }
             at = start + copied;
         }
-        to.set_len(length)
+        match from.metadata()?.len() < length {
+            true => Err(shorter()),
+            false => to.set_len(length),
+        }
     }
 }
 
@@ -153,4 +166,38 @@ fn looks_of(object: &OwnedFd, stat: &FileStat) -> io::Result<Looks> {
         ),
         xattrs: xattr::all(object)?.into_iter().collect(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_becomes_shorter_while_it_is_copied_is_an_error() {
+        let file = || tempfile::tempfile_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let top = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let top = beneath::open_root(top.path()).unwrap();
+        let tree = Tree::new(top.try_clone().unwrap());
+        let run = Run {
+            from: &top,
+            tree: &tree,
+            cancel: &Cancel::default(),
+            linked: BTreeMap::new(),
+            dirs: BTreeMap::new(),
+            count: 0,
+        };
+        let mut from = file();
+        from.write_all_at(b"content", 0).unwrap();
+        from.set_len(1 << 20).unwrap();
+        let mut to = file();
+        run.pieces(&mut from, &mut to, 1 << 20).unwrap();
+        assert_eq!(to.metadata().unwrap().len(), 1 << 20);
+        for left in [1_000_000, 7, 3, 0] {
+            from.set_len(left).unwrap();
+            let e = run.pieces(&mut from, &mut file(), 1 << 20).unwrap_err();
+            assert_eq!(e.kind(), io::ErrorKind::UnexpectedEof, "{left}");
+        }
+    }
 }
