@@ -151,6 +151,10 @@ fn data(file: &File, at: u64, length: u64) -> io::Result<Option<(u64, u64)>> {
         Err(nix::errno::Errno::ENXIO) => return Ok(None),
         other => other?,
     };
+    // what is behind the end came since
+    if start as u64 >= length {
+        return Ok(None);
+    }
     let end = lseek(file.as_fd(), start, Whence::SeekHole)?;
     Ok(Some((start as u64, (end as u64).min(length))))
 }
@@ -192,6 +196,10 @@ mod tests {
         from.write_all_at(b"content", 0).unwrap();
         from.set_len(1 << 20).unwrap();
         let mut to = file();
+        run.pieces(&mut from, &mut to, 1 << 20).unwrap();
+        assert_eq!(to.metadata().unwrap().len(), 1 << 20);
+        // one that becomes longer is copied as it was
+        from.write_all_at(b"more", 3 << 20).unwrap();
         run.pieces(&mut from, &mut to, 1 << 20).unwrap();
         assert_eq!(to.metadata().unwrap().len(), 1 << 20);
         for left in [1_000_000, 7, 3, 0] {
