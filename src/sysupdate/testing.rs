@@ -1,13 +1,18 @@
 //! Transfers and instances for tests.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::Version;
+use super::cancel::Cancel;
 use super::definition::{Base, Kind, Location, Place, Source, Target, Transfer};
+use super::fetch::Policy;
 use super::instance::{Instance, Resource, Spot, State};
 use super::partition_type::PartitionType;
 use super::pattern::{Metadata, Pattern, PatternList};
-use crate::sys::root;
+use super::place::Bases;
+use super::source::Manifests;
+use super::update::Site;
+use crate::sys::{Root, root};
 
 /// A version.
 pub(crate) fn version(text: &str) -> Version {
@@ -78,5 +83,38 @@ pub(crate) fn resource<'d>(transfer: &'d Transfer, target: &str, source: &str) -
         source: instances(source),
         slots: None,
         room: Vec::new(),
+    }
+}
+
+/// A system without anything, to be updated.
+pub(super) struct Nothing {
+    root: Root,
+    bases: Bases,
+    manifests: Manifests,
+    policy: Policy,
+    cancel: Cancel,
+}
+
+impl Nothing {
+    pub(super) fn at(dir: &Path) -> Nothing {
+        Nothing {
+            root: Root::at(dir).unwrap(),
+            bases: Bases::default(),
+            manifests: Manifests::default(),
+            policy: Policy::default(),
+            cancel: Cancel::default(),
+        }
+    }
+
+    pub(super) fn site(&self) -> Site<'_> {
+        Site {
+            root: &self.root,
+            bases: &self.bases,
+            manifests: &self.manifests,
+            spool: None,
+            policy: &self.policy,
+            cancel: &self.cancel,
+            is_durable: false,
+        }
     }
 }

@@ -356,13 +356,18 @@ fn a_mirror_gives_what_the_main_server_does_not() {
     site.has_only(&["1", "2"]);
 }
 
-#[test]
-fn a_payload_that_breaks_off_at_one_address_goes_on_at_the_next_in_the_same_run() {
-    let site = Site::with(&["1"], "2");
+/// Its images are to be had below `mirror` as well.
+fn with_mirror(site: &Site) {
     let path = "etc/sysupdate.d/20-image.transfer";
     let text = fs::read_to_string(site.path(path)).unwrap();
     let mirror = format!("[Source]\nX-Mirror={}\n", site.server.url("/mirror/"));
     site.write(path, &text.replace("[Source]\n", &mirror));
+}
+
+#[test]
+fn a_payload_that_breaks_off_at_one_address_goes_on_at_the_next_in_the_same_run() {
+    let site = Site::with(&["1"], "2");
+    with_mirror(&site);
     let good = Answer::of(&content("2")).etag("\"1\"");
     site.answer("mirror/os_2.raw", good.clone());
     // its length and its first bytes are looked at before
@@ -422,10 +427,7 @@ fn a_page_of_another_length_than_its_name_tells_is_no_payload_and_a_mirror_is_tr
 #[test]
 fn what_a_mirror_began_stays_when_the_main_server_has_damaged_bytes() {
     let site = Site::with(&["1"], "2");
-    let path = "etc/sysupdate.d/20-image.transfer";
-    let text = fs::read_to_string(site.path(path)).unwrap();
-    let mirror = format!("[Source]\nX-Mirror={}\n", site.server.url("/mirror/"));
-    site.write(path, &text.replace("[Source]\n", &mirror));
+    with_mirror(&site);
     let good = Answer::of(&content("2")).etag("\"1\"");
     site.answer("os_2.raw", Answer::of(&Arc::new(vec![b'x'; 5000])));
     let cut = good.clone().cut_after(70_000);

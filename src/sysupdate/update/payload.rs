@@ -295,25 +295,13 @@ fn explained(e: pipeline::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::Root;
-    use crate::sysupdate::cancel::Cancel;
-    use crate::sysupdate::fetch::Policy;
-    use crate::sysupdate::place::Bases;
-    use crate::sysupdate::source::Manifests;
     use crate::sysupdate::testing;
 
     #[test]
     fn when_what_was_taken_cannot_be_removed_both_failures_are_told() {
         let dir = tempfile::tempdir().unwrap();
-        let site = Site {
-            root: &Root::at(dir.path()).unwrap(),
-            bases: &Bases::default(),
-            manifests: &Manifests::default(),
-            spool: None,
-            policy: &Policy::default(),
-            cancel: &Cancel::default(),
-            is_durable: false,
-        };
+        let place = testing::Nothing::at(dir.path());
+        let site = place.site();
         let transfer = testing::transfer("a");
         let resource = testing::resource(&transfer, "", "1");
         let told = |discard: &(dyn Fn() -> Result<()> + Sync)| {

@@ -360,25 +360,13 @@ fn link(site: &Site<'_>, resource: &Resource<'_>, linkless: &[FsType]) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::Root;
-    use crate::sysupdate::cancel::Cancel;
-    use crate::sysupdate::fetch::Policy;
-    use crate::sysupdate::place::Bases;
-    use crate::sysupdate::source::Manifests;
     use crate::sysupdate::testing;
 
     #[test]
     fn a_file_system_without_links_is_found_also_below_a_directory_that_is_made_later() {
         let dir = tempfile::tempdir().unwrap();
-        let site = Site {
-            root: &Root::at(dir.path()).unwrap(),
-            bases: &Bases::default(),
-            manifests: &Manifests::default(),
-            spool: None,
-            policy: &Policy::default(),
-            cancel: &Cancel::default(),
-            is_durable: false,
-        };
+        let place = testing::Nothing::at(dir.path());
+        let site = place.site();
         let here = statfs(dir.path()).unwrap().filesystem_type();
         let mut transfer = testing::transfer("a");
         let mut told = |text: Option<&str>, linkless: &[FsType]| {
