@@ -45,7 +45,6 @@ impl Owned {
             };
             self.add_one(ground, resource).with_context(about)?;
         }
-        self.places.extend(self.paths.iter().cloned());
         Ok(())
     }
 
@@ -63,7 +62,9 @@ impl Owned {
         let real = real_path(&dir)?;
         for path in resource.target.iter().filter_map(path) {
             self.ids.extend(id(&dir, path)?);
-            self.paths.insert(real.join(path));
+            let path = real.join(path);
+            self.places.insert(path.clone());
+            self.paths.insert(path);
         }
         self.places.insert(real);
         Ok(())
