@@ -67,32 +67,34 @@ impl Image {
 
     /// The whole disk, in which the file system is the root: two slots, the root, and a root that is not finished.
     fn in_disk(self) -> Image {
-        let root = fs::read(self.path("image")).unwrap();
-        let disk = self.path("image");
-        let file = fs::File::create(&disk).unwrap();
-        file.set_len(LENGTH + (8 << 20)).unwrap();
-        let script = format!(
-            "label: gpt\nsize=1MiB, name=\"_empty\"\nsize=1MiB, name=\"_empty\"\n\
-             size=16MiB, type={ROOT}, name=\"root_5\"\nsize=1MiB, type={ROOT}, name=\"_empty\"\n"
-        );
-        sfdisk::make(&disk, &script);
-        let file = fs::File::options().write(true).open(&disk).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &root, 3 << 20).unwrap();
-        self
+        self.placed_at(
+            3 << 20,
+            &format!(
+                "size=1MiB, name=\"_empty\"\nsize=1MiB, name=\"_empty\"\n\
+                 size=16MiB, type={ROOT}, name=\"root_5\"\nsize=1MiB, type={ROOT}, name=\"_empty\"\n"
+            ),
+        )
     }
 
     /// The whole disk, with two slots for roots: in the first one is version 0, and in the second one the file system is version 1.
     fn in_slots(self) -> Image {
+        self.placed_at(
+            2 << 20,
+            &format!(
+                "size=1MiB, type={ROOT}, name=\"root_0\"\nsize=16MiB, type={ROOT}, name=\"root_1\"\n"
+            ),
+        )
+    }
+
+    /// The whole disk with these partitions, and the file system where one of them begins.
+    fn placed_at(self, at: u64, partitions: &str) -> Image {
         let root = fs::read(self.path("image")).unwrap();
         let disk = self.path("image");
         let file = fs::File::create(&disk).unwrap();
         file.set_len(LENGTH + (8 << 20)).unwrap();
-        let script = format!(
-            "label: gpt\nsize=1MiB, type={ROOT}, name=\"root_0\"\nsize=16MiB, type={ROOT}, name=\"root_1\"\n"
-        );
-        sfdisk::make(&disk, &script);
+        sfdisk::make(&disk, &format!("label: gpt\n{partitions}"));
         let file = fs::File::options().write(true).open(&disk).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&file, &root, 2 << 20).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &root, at).unwrap();
         self
     }
 
